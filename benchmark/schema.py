@@ -1,0 +1,156 @@
+"""Frozen types that travel down the line, and the error that a user sees.
+
+Everything above this module imports it; it imports nothing of the project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+SCHEMA_VERSION = 1
+
+
+class SerbenchError(Exception):
+    """The user's input or machine is at fault: one line with rule, value and cure, no traceback."""
+
+    exit_status = 1
+
+
+class UsageError(SerbenchError):
+    """The command itself is wrong (unknown name, refused overwrite): exit status 2."""
+
+    exit_status = 2
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of `value`: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 (hex) of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class CorpusCard:
+    """What is known of a corpus before a file is read."""
+
+    name: str
+    title: str
+    classes: tuple[str, ...]  # fixed order: the column order of every probability and confusion matrix
+    citation: str
+    licence: str
+    version: str = ""
+    doi: str = ""
+    official_clips: int | None = None
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One clip. What `prepare` learns by decoding is empty after a mere scan."""
+
+    id: str  # unique in the corpus, the file's stem where stems are unique
+    path: str  # relative to the corpus root, POSIX separators
+    speaker: str
+    label: str
+    columns: Mapping[str, str] = field(default_factory=dict)  # gender, intensity, statement, …
+    digest: str = ""  # SHA-256 of the decoded samples: equal for a WAV and its FLAC copy
+    sample_rate: int = 0  # Hz, of the source
+    channels: int = 0  # of the source
+    seconds: float = 0.0
+    flags: tuple[str, ...] = ()  # silent, narrow_band, downmixed, capped, …: kept, but said
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A file left out, with a reason code of FAULTS.md and what was seen."""
+
+    path: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The checked corpus of a study: utterances sorted by id, each with a content hash."""
+
+    card: CorpusCard
+    utterances: tuple[Utterance, ...]
+    quarantined: tuple[Quarantined, ...] = ()
+    complete: bool = True  # every official clip is there and accepted
+    modified: bool = False  # accepted although it differs from the official release (`--allow-modified`)
+    notes: tuple[str, ...] = ()  # what a reader should know: duplicates, stereo clips, overrides
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over (id, speaker, label, content hash) of every utterance."""
+        return digest([[u.id, u.speaker, u.label, u.digest] for u in self.utterances])
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One outer fold: ids of utterances; validation groups partition `train`."""
+
+    number: int  # from 1
+    test: tuple[str, ...]
+    train: tuple[str, ...]
+    test_speakers: tuple[str, ...]
+    train_speakers: tuple[str, ...]
+    validation_groups: tuple[tuple[str, ...], ...]  # utterance ids; inner fold i validates on group i
+
+
+@dataclass(frozen=True)
+class Split:
+    """A protocol applied to a corpus."""
+
+    protocol: str
+    diagnostic: bool  # speakers may stand on both sides (random-80-20)
+    folds: tuple[Fold, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of splits.json, its fingerprint included."""
+        folds = [
+            {
+                "fold": fold.number,
+                "test_speakers": sorted(fold.test_speakers),
+                "train_speakers": sorted(fold.train_speakers),
+                "test": sorted(fold.test),
+                "train": sorted(fold.train),
+                "validation_groups": [sorted(group) for group in fold.validation_groups],
+            }
+            for fold in self.folds
+        ]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "protocol": self.protocol,
+            "diagnostic": self.diagnostic,
+            "fingerprint": digest(folds),
+            "folds": folds,
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical JSON of the sorted folds, validation groups included."""
+        return str(self.to_json()["fingerprint"])
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """One feature set over a corpus, a row an utterance."""
+
+    name: str
+    ids: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: np.ndarray  # (utterances, columns) float32, finite
+
+    def rows(self, ids: tuple[str, ...]) -> np.ndarray:
+        """Return the rows of `ids`, in that order: (len(ids), columns) float32."""
+        position = {id_: row for row, id_ in enumerate(self.ids)}
+        return self.values[[position[id_] for id_ in ids]]
