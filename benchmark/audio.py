@@ -1,7 +1,7 @@
 """Read one clip and say what is wrong with it: decode, check, downmix, resample.
 
-libsndfile is lenient: it returns the first half of a cut file without a word, decodes noise behind an MP3 sync
-word and hands on NaN. So the container's own bytes are looked at first, and WAV, FLAC and Ogg alone are accepted.
+libsndfile is lenient: it returns the first half of a cut file without a word, decodes noise behind an MP3
+sync word and hands on NaN. So the container's own bytes are looked at first; WAV, FLAC and Ogg are accepted.
 
 Reason codes of `Rejected`: empty, not_audio, unreadable, truncated, sample_rate, too_short, non_finite,
 out_of_range. Flags of a clip that is kept: silent, narrow_band, downmixed, capped.
@@ -13,19 +13,18 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 import numpy as np
 import soundfile
 import soxr
 
-CAP_SECONDS = 60  # read no more of a clip: a two-hour recording must not fill the memory
+CAP_SECONDS = 60  # no more of a clip is read: a two-hour recording must not fill the memory
 WINDOW_SECONDS = 0.025  # one analysis window: anything shorter has no features
 RATES = (4_000, 384_000)  # Hz, what a recorder of speech can have meant
-WIDE_BAND = 16_000  # Hz: a lower source rate lacks the upper half of what the features look at
-PEAK = (
-    2.0  # float samples may overshoot full scale by 6 dB, as lossy decoders do; beyond, the scale is unknown
-)
-SILENCE = 2.0**-15  # one step of 16 bits: a clip that moves no further from its mean is silence or DC
+WIDE_BAND = 16_000  # Hz, below it the upper half of what the features look at is missing
+PEAK = 2.0  # float samples may overshoot full scale by 6 dB, as lossy decoders do; beyond, no scale is known
+SILENCE = 2.0**-14  # two steps of 16 bits: a clip whose range is smaller is silence or DC
 PLACEHOLDER = 0x7FFF_F000  # RIFF lengths from here on are a streaming writer's "not known yet"
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's count for a FLAC stream without a total
 FLOAT_SUBTYPES = {"FLOAT", "DOUBLE", "VORBIS", "OPUS"}
@@ -72,9 +71,8 @@ def decode(path: Path) -> Decoded:
             rate, frames = file.samplerate, file.frames
             _check_rate(rate)
             limit = CAP_SECONDS * rate
-            raw = file.read(
-                limit, dtype="float32" if file.subtype in FLOAT_SUBTYPES else "int32", always_2d=True
-            )
+            kind = "float32" if file.subtype in FLOAT_SUBTYPES else "int32"
+            raw = file.read(limit, dtype=kind, always_2d=True)
     except soundfile.LibsndfileError as error:
         raise Rejected("unreadable", str(error.error_string)) from error
     except OSError as error:
@@ -82,44 +80,44 @@ def decode(path: Path) -> Decoded:
     if frames != UNKNOWN_FRAMES and len(raw) < min(frames, limit):
         raise Rejected("truncated", f"{len(raw)} of {frames} samples are there")
     if len(raw) < WINDOW_SECONDS * rate:
-        raise Rejected(
-            "too_short", f"{len(raw)} samples at {rate} Hz, one analysis window is {WINDOW_SECONDS} s"
-        )
+        raise Rejected("too_short", f"{len(raw)} samples at {rate} Hz; one window is {WINDOW_SECONDS} s")
     samples = _to_float(raw)
     flags = {
-        "silent": _is_flat(samples),
+        "silent": bool(np.ptp(_downmix(samples)) < SILENCE),
         "narrow_band": rate < WIDE_BAND,
         "downmixed": raw.shape[1] > 1,
         "capped": len(raw) == limit and frames > limit,
     }
-    return Decoded(
-        samples, rate, content_digest(raw, rate), tuple(flag for flag, is_set in flags.items() if is_set)
-    )
+    return Decoded(samples, rate, content_digest(raw, rate), tuple(name for name in flags if flags[name]))
 
 
 def content_digest(raw: np.ndarray, rate: int) -> str:
     """Return the SHA-256 (hex) of b"<rate>:<channels>:" and the interleaved little-endian samples.
 
-    Integer sources come as int32 at full scale, so that WAV and FLAC, 16 and 24 bits of the same values agree;
-    float sources as float32. A capped clip is hashed as far as it is read.
+    Integer sources come as int32 at full scale, so that WAV and FLAC, 16 and 24 bits of the same values
+    agree; float sources as float32. A capped clip is hashed as far as it is read.
 
     Args:
         raw: (frames, channels) int32 or float32.
         rate: Hz.
     """
     hasher = hashlib.sha256(f"{rate}:{raw.shape[1]}:".encode())
-    hasher.update(np.ascontiguousarray(raw, dtype=raw.dtype.newbyteorder("<")))
+    hasher.update(np.ascontiguousarray(raw, dtype=raw.dtype.newbyteorder("<")).data)
     return hasher.hexdigest()
 
 
 def mono(decoded: Decoded) -> np.ndarray:
     """Return the mean over the channels: (frames,) float32."""
-    return decoded.samples.mean(axis=1, dtype=np.float32)
+    return _downmix(decoded.samples)
 
 
 def resample(samples: np.ndarray, rate: int, to: int) -> np.ndarray:
-    """Return `samples` (frames,) float32 at `to` Hz, by soxr's HQ filter; the same array if the rates agree."""
+    """Return `samples` (frames,) float32 at `to` Hz by soxr's HQ filter, untouched if the rates agree."""
     return samples if rate == to else soxr.resample(samples, rate, to, quality="HQ")
+
+
+def _downmix(samples: np.ndarray) -> np.ndarray:
+    return samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1, dtype=np.float32)
 
 
 def _to_float(raw: np.ndarray) -> np.ndarray:
@@ -130,16 +128,8 @@ def _to_float(raw: np.ndarray) -> np.ndarray:
         raise Rejected("non_finite", f"{np.count_nonzero(~np.isfinite(raw))} samples are NaN or infinite")
     peak = float(np.abs(raw).max())
     if peak > PEAK:
-        raise Rejected(
-            "out_of_range", f"float samples reach {peak:g}, full scale is 1 and {PEAK:g} the limit"
-        )
+        raise Rejected("out_of_range", f"float samples reach {peak:g}; full scale is 1, the limit {PEAK:g}")
     return raw
-
-
-def _is_flat(samples: np.ndarray) -> bool:
-    """Tell whether the downmix is digital silence or pure DC."""
-    signal = samples.mean(axis=1)
-    return bool(np.abs(signal - signal.mean()).max() < SILENCE)
 
 
 def _check_rate(rate: int) -> None:
@@ -154,7 +144,7 @@ def _check_container(path: Path) -> None:
         size = file.seek(0, os.SEEK_END)
         if not head:
             raise Rejected("empty", "0 bytes")
-        if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] in (b"WAVE", b""):
+        if head[:4] in (b"RIFF", b"RIFX", b"RF64") and b"WAVE".startswith(head[8:12]):
             _check_wav(file, head, size)
         elif head[:4] == b"OggS":
             _check_ogg(file, size)
@@ -176,9 +166,9 @@ def _looks_like(head: bytes) -> str:
     return f"begins with {head[:4].hex(' ')}: only WAV, FLAC and Ogg are accepted"
 
 
-def _check_wav(file, head: bytes, size: int) -> None:
+def _check_wav(file: BinaryIO, head: bytes, size: int) -> None:
     """Walk the chunks to the data and compare the lengths they state with the file's."""
-    order = "big" if head[:4] == b"RIFX" else "little"
+    order: Literal["big", "little"] = "big" if head[:4] == b"RIFX" else "little"
     position = 12
     for _ in range(1_000):  # a RIFF of zeros has no end of empty chunks
         file.seek(position)
@@ -189,9 +179,9 @@ def _check_wav(file, head: bytes, size: int) -> None:
         if chunk[:4] == b"fmt ":
             _check_rate(int.from_bytes(chunk[12:16], order))
         if chunk[:4] == b"data":
-            stated = max(
-                n for n in (0, position + 8 + length, int.from_bytes(head[4:8], order) + 7) if n < PLACEHOLDER
-            )  # + 7 for the RIFF length: some writers count a last padding byte that they leave out
+            # + 7, not + 8: some writers count a last padding byte that they leave out
+            ends = (position + 8 + length, int.from_bytes(head[4:8], order) + 7)
+            stated = max((end for end in ends if end < PLACEHOLDER), default=0)
             if stated > size:
                 raise Rejected("truncated", f"the header states {stated} bytes, the file has {size}")
             return
@@ -199,7 +189,7 @@ def _check_wav(file, head: bytes, size: int) -> None:
     raise Rejected("unreadable", "the header ends before a data chunk")
 
 
-def _check_ogg(file, size: int) -> None:
+def _check_ogg(file: BinaryIO, size: int) -> None:
     """Want the mark of the stream's end on the last page; a page has at most 65,307 bytes."""
     file.seek(max(0, size - 65_307))
     tail = file.read()
