@@ -5,9 +5,10 @@ Everything above this module imports it; it imports nothing of the project.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,13 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """Return the SHA-256 (hex) of the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def nearest(value: str, known: Iterable[str]) -> str:
+    """Return the cure for an unknown name: `did you mean 'x'? known: x, y`."""
+    known = list(known)
+    near = difflib.get_close_matches(value, known, n=1)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"known: {', '.join(known)}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,349 @@
+"""Search spaces as data: strict YAML with a closed vocabulary → a checked, picklable `Space`.
+
+PyYAML alone keeps the last of two equal keys, reads `1e-3` as text and `no` as false; this loader does not,
+and knows no tags, anchors or aliases: a file holds no code and no bomb. Study files are read by it too.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from benchmark.schema import SerbenchError, digest, nearest
+
+REQUIRED = ("family", "features", "search", "published")
+TOP_LEVEL = (*REQUIRED, "schema_version", "pretraining", "fixed", "assumed", "resources", "pruning")
+NUMBER = ("type", "low", "high", "log", "step", "when")
+ENTRY = {"float": NUMBER, "int": NUMBER, "categorical": ("type", "choices", "when")}
+RESOURCES: dict[str, float] = {"cpus": 1, "gpus": 0, "memory_gb": 1, "time_limit_s": 600}  # of one trial
+PRUNING: dict[str, float] = {"grace": 1, "reduction": 3}  # in steps
+_TAG = "tag:yaml.org,2002:"
+_AMBIGUOUS = "tag:serbench,ambiguous"
+
+
+class Located(dict[str, Any]):
+    """A YAML mapping that remembers its file and lines."""
+
+    def __init__(self, name: str = "", line: int = 1) -> None:
+        super().__init__()
+        self.name, self.line = name, line
+        self.lines: dict[str, int] = {}
+
+    def where(self, key: str = "") -> str:
+        """Return `file:line` of `key`, or of the mapping itself."""
+        return f"{self.name}:{self.lines.get(key, self.line)}"
+
+
+class _Loader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012 (PyYAML's protocol: none inherited)
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            _fail(event, "anchors (&) and aliases (*) are not allowed; write the value out")
+        if getattr(event, "tag", None):
+            _fail(event, f"tags are not allowed, but got {event.tag!r}; remove it")
+        return super().compose_node(parent, index)
+
+
+def _fail(node: Any, message: str) -> NoReturn:
+    raise SerbenchError(f"{node.start_mark.name}:{node.start_mark.line + 1}: {message}")
+
+
+def _mapping(loader: _Loader, node: Any) -> Located:
+    found = Located(node.start_mark.name, node.start_mark.line + 1)
+    for key_node, value_node in node.value:
+        key = key_node.value
+        if key_node.tag != _TAG + "str":
+            _fail(key_node, f"a key must be text, but got {key!r}; quote it")
+        if key in found:
+            _fail(key_node, f"duplicate key {key!r}, first on line {found.lines[key]}; remove one")
+        found.lines[key] = key_node.start_mark.line + 1
+        found[key] = loader.construct_object(value_node, deep=True)
+    return found
+
+
+def _float(_: _Loader, node: Any) -> float:
+    if not math.isfinite(float(node.value)):
+        _fail(node, f"a number must be finite, but got {node.value}")
+    return float(node.value)
+
+
+def _ambiguous(_: _Loader, node: Any) -> NoReturn:
+    word = node.value
+    _fail(node, f'unquoted {word} is a truth value to some readers; write "{word}", or true or false')
+
+
+for _tag, _pattern in (
+    (_AMBIGUOUS, r"^(yes|no|on|off)$"),
+    (_TAG + "bool", r"^(true|false)$"),
+    (_TAG + "null", r"^(~|null|)$"),
+    (_TAG + "int", r"^[-+]?(0|[1-9][0-9]{0,17})$"),
+    (_TAG + "float", r"^[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)(e[-+]?[0-9]+)?$|^[-+]?[0-9]+e[-+]?[0-9]+$"),
+):
+    _Loader.add_implicit_resolver(_tag, re.compile(_pattern, re.IGNORECASE), None)
+_Loader.add_constructor(_TAG + "map", _mapping)
+_Loader.add_constructor(_TAG + "float", _float)
+_Loader.add_constructor(_AMBIGUOUS, _ambiguous)
+
+
+def load_strict(text: str, name: str) -> Any:
+    """Return the value of one YAML document, each mapping a `Located`; `name` stands in the errors.
+
+    Raises SerbenchError with name and line: syntax, duplicate key, tag, anchor, `no` or `on` without quotes.
+    """
+    try:
+        loader = _Loader(text)
+        loader.name = name
+        return loader.get_single_data()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise SerbenchError(
+            f"{name}{f':{mark.line + 1}' if mark else ''}: not valid YAML: {problem}"
+        ) from None
+    except RecursionError:
+        raise SerbenchError(f"{name}: YAML nested too deeply; flatten it") from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SerbenchError(f"{path}: must be a readable YAML file in UTF-8, but {error}") from None
+
+
+def load_yaml(path: Path) -> Any:
+    """Return the value of the YAML file `path`, as `load_strict` does."""
+    return load_strict(_read(path), str(path))
+
+
+def check_keys(found: Any, allowed: Iterable[str], what: str, required: Iterable[str] = ()) -> Located:
+    """Return `found` if it is a mapping with `allowed` keys only and all `required` ones.
+
+    Raises SerbenchError with file, line and nearest match otherwise.
+    """
+    if not isinstance(found, Located):
+        raise SerbenchError(f"{what} must be a mapping of key: value, but got {found!r}")
+    for key in found:
+        if key not in allowed:
+            raise SerbenchError(f"{found.where(key)}: unknown key {key!r} in {what}: {nearest(key, allowed)}")
+    for key in required:
+        if key not in found:
+            raise SerbenchError(f"{found.where()}: {what} must have the key {key!r}; add it")
+    return found
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One searched hyperparameter; active where each condition of `when` (name, accepted values) holds."""
+
+    name: str
+    type: str  # float | int | categorical
+    low: float = 0
+    high: float = 0
+    log: bool = False
+    step: float | None = None
+    choices: tuple[Any, ...] = ()
+    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    def active(self, params: Mapping[str, Any]) -> bool:
+        """Tell whether the parameter counts beside the earlier ones in `params`."""
+        return all(name in params and _among(params[name], values) for name, values in self.when)
+
+    def suggest(self, trial: Any) -> Any:
+        """Ask an Optuna-like trial for a value."""
+        if self.type == "categorical":
+            return trial.suggest_categorical(self.name, list(self.choices))
+        if self.type == "int":
+            return trial.suggest_int(self.name, self.low, self.high, step=self.step or 1, log=self.log)
+        return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+
+    def value(self, given: Any) -> Any:
+        """Return `given` as a plain value of this type; SerbenchError if it can't be one (range aside)."""
+        if self.type == "categorical":
+            for choice in self.choices:
+                if _among(given, (choice,)):
+                    return choice
+            raise SerbenchError(f"{self.name} must be one of {list(self.choices)}, but got {given!r}")
+        kind: Any = Integral if self.type == "int" else Real
+        if isinstance(given, bool) or not isinstance(given, kind) or not math.isfinite(given):
+            raise SerbenchError(f"{self.name} must be a finite {self.type}, but got {given!r}")
+        if self.log and given <= 0:
+            raise SerbenchError(f"{self.name} must be > 0 on a log scale, but got {given!r}")
+        return int(given) if self.type == "int" else float(given)
+
+    def within(self, value: Any) -> bool:
+        """Tell whether a value of the right type lies in the searched range and on its grid."""
+        steps = (value - self.low) / self.step if self.step else 0.0
+        on_grid = math.isclose(steps, round(steps), abs_tol=1e-6)
+        return self.type == "categorical" or (self.low <= value <= self.high and on_grid)
+
+
+@dataclass(frozen=True)
+class Space:
+    """A family's search space, as its YAML states it. Parameters keep the order of the file."""
+
+    family: str
+    features: str
+    pretraining: str | None
+    fixed: Mapping[str, Any]
+    search: tuple[Parameter, ...]
+    published_params: Mapping[str, Any]  # the reference study's values of the searched parameters
+    assumed: tuple[str, ...]  # published or fixed values that the reference study leaves open
+    resources: Mapping[str, float]
+    pruning: Mapping[str, float]
+    text: str = ""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content: comments and layout don't count, the order of parameters does."""
+        return digest({**asdict(self), "text": ""})
+
+    @property
+    def published_outside(self) -> tuple[str, ...]:
+        """Names of published values that the search itself could not draw."""
+        given = self.published_params
+        return tuple(p.name for p in self.search if p.name in given and not p.within(given[p.name]))
+
+    def sample(self, trial: Any) -> dict[str, Any]:
+        """Draw a configuration define-by-run: only active parameters are asked for and returned."""
+        params: dict[str, Any] = {}
+        for parameter in self.search:
+            if parameter.active(params):
+                params[parameter.name] = parameter.suggest(trial)
+        return params
+
+    def configuration(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `fixed` and the checked `params`; out of range passes only what is the published value.
+
+        Raises SerbenchError on an unknown, missing, inactive or wrong parameter.
+        """
+        checked = _checked(self.search, params, f"space of {self.family}")
+        for p in self.search:
+            value = checked.get(p.name)
+            if p.name in checked and not p.within(value) and value != self.published_params.get(p.name):
+                rule = f"must lie in {p.low} to {p.high}" + (f" in steps of {p.step}" if p.step else "")
+                raise SerbenchError(f"space of {self.family}: {p.name} {rule}, but got {value!r}")
+        return {**self.fixed, **checked}
+
+
+def _among(value: Any, values: Iterable[Any]) -> bool:
+    # True == 1 in Python; in a file they are two values
+    return any(isinstance(value, bool) == isinstance(other, bool) and value == other for other in values)
+
+
+def _checked(search: tuple[Parameter, ...], params: Mapping[str, Any], where: str) -> dict[str, Any]:
+    names = [p.name for p in search]
+    checked: dict[str, Any] = {}
+    for name in params:
+        if name not in names:
+            raise SerbenchError(f"{where}: unknown parameter {name!r}: {nearest(name, names)}")
+    for p in search:
+        if p.active(checked) and p.name not in params:
+            raise SerbenchError(f"{where}: parameter {p.name!r} is missing; give it a value")
+        if not p.active(checked) and p.name in params:
+            raise SerbenchError(f"{where}: parameter {p.name!r} is inactive by its `when`; leave it out")
+        if p.name in params:
+            try:
+                checked[p.name] = p.value(params[p.name])
+            except SerbenchError as error:
+                raise SerbenchError(f"{where}: {error}") from None
+    return checked
+
+
+def _parameter(name: str, entry: Any, where: str, earlier: Mapping[str, Parameter]) -> Parameter:
+    def need(rule: bool, message: str) -> None:
+        if not rule:
+            raise SerbenchError(f"{where}: {name}: {message}")
+
+    need(re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) is not None, "a name has letters, digits and _ only")
+    need(isinstance(entry, Located), f"must be a mapping with `type`, but got {entry!r}")
+    kind = entry.get("type")
+    need(isinstance(kind, str) and kind in ENTRY, f"type must be one of {', '.join(ENTRY)}, but got {kind!r}")
+    check_keys(
+        entry, ENTRY[kind], f"{kind} {name}", ("choices",) if kind == "categorical" else ("low", "high")
+    )
+    conditions = entry.get("when", {})
+    need(isinstance(conditions, dict), f"when must be {{parameter: value}}, but got {conditions!r}")
+    when = []
+    for parent, wanted in conditions.items():
+        choices = earlier[parent].choices if parent in earlier else ()
+        need(bool(choices), f"when must name a categorical parameter above it, but got {parent!r}")
+        values = tuple(wanted) if isinstance(wanted, list) else (wanted,)
+        for value in values:
+            need(_among(value, choices), f"{parent} is never {value!r}; its choices: {list(choices)}")
+        when.append((parent, values))
+    if kind == "categorical":
+        options = entry["choices"]
+        need(isinstance(options, list) and bool(options), f"choices must be a list, but got {options!r}")
+        for place, option in enumerate(options):
+            need(not isinstance(option, list | dict), f"a choice must be a plain value, but got {option!r}")
+            need(option not in options[:place], f"choices must be unique, but {option!r} equals another")
+        return Parameter(name, kind, choices=tuple(options), when=tuple(when))
+    for key in ("low", "high", "step"):
+        value = entry.get(key, 1)
+        fits = isinstance(value, int if kind == "int" else (int, float)) and not isinstance(value, bool)
+        need(fits, f"{key} must be a number of type {kind}, but got {value!r}")
+    low, high, step, log = entry["low"], entry["high"], entry.get("step"), entry.get("log", False)
+    need(isinstance(log, bool), f"log must be true or false, but got {log!r}")
+    need(low <= high, f"low <= high must hold, but got low={low}, high={high}")
+    need(not log or low > 0, f"low > 0 must hold with log: true, but got low={low}")
+    need(step is None or (step > 0 and not log), f"step must be > 0 and without log, but got step={step}")
+    made = Parameter(name, kind, low, high, log, step, when=tuple(when))
+    need(made.within(high), f"high - low must be a multiple of step, but got {low}, {high}, {step}")
+    return made
+
+
+def _numbers(top: Located, key: str, defaults: Mapping[str, float]) -> dict[str, float]:
+    given = check_keys(top.get(key, Located()), defaults, key)
+    for name, value in given.items():
+        whole = key == "pruning"
+        fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        least = 0 if name == "gpus" else 1 + (name == "reduction") if whole else 0.001
+        if not fits or value < least:
+            rule = f"must be a {'whole ' if whole else ''}number >= {least}"
+            raise SerbenchError(f"{given.where(name)}: {name} {rule}, but got {value!r}")
+    return {**defaults, **given}
+
+
+def parse(text: str, name: str) -> Space:
+    """Return the space that the YAML `text` states; `name` stands in the errors (SerbenchError)."""
+    top = check_keys(load_strict(text, name), TOP_LEVEL, f"{name}: a search space", REQUIRED)
+    for key in ("family", "features", "pretraining"):
+        if not isinstance(top.get(key, ""), str):
+            raise SerbenchError(f"{top.where(key)}: {key} must be text, but got {top[key]!r}")
+    entries = check_keys(top["search"], top["search"] or (), f"{top.where('search')}: search")
+    fixed = check_keys(top.get("fixed", Located()), top.get("fixed") or (), f"{top.where('fixed')}: fixed")
+    search: dict[str, Parameter] = {}
+    for key, entry in entries.items():
+        if key in fixed:
+            raise SerbenchError(f"{entries.where(key)}: {key} is fixed and searched; keep one of the two")
+        search[key] = _parameter(key, entry, entries.where(key), search)
+    published = check_keys(top["published"], entries, f"{top.where('published')}: published")
+    parameters = tuple(search.values())
+    checked = _checked(parameters, published, f"{top.where('published')}: published")
+    assumed = top.get("assumed", [])
+    if not isinstance(assumed, list) or not all(key in [*checked, *fixed] for key in assumed):
+        raise SerbenchError(
+            f"{top.where('assumed')}: assumed must list published or fixed names: {assumed!r}"
+        )
+    return Space(
+        *(top["family"], top["features"], top.get("pretraining"), dict(fixed), parameters, checked),
+        tuple(assumed),
+        resources=_numbers(top, "resources", RESOURCES),
+        pruning=_numbers(top, "pruning", PRUNING),
+        text=text,
+    )
+
+
+def load(path: Path) -> Space:
+    """Return the checked space of the YAML file `path`. Raises SerbenchError with file and line."""
+    return parse(_read(path), str(path))
