@@ -1,0 +1,186 @@
+"""What a prediction is worth: pure functions, and the table that names them.
+
+Count metrics take confusion matrices `(…, K, K)`, rows the truth, columns the prediction, and return `(…)`:
+ten thousand resamples cost one call. The class list is fixed: a class without support is left out of macro
+means, a division by zero is 0. Adding a metric is a function and its line in `METRICS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+ECE_BINS = 15
+_AUC_MARGIN = 1e-6  # keeps d' finite: |d'| <= 6.73
+
+
+def confusion(
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    classes: int,
+    groups: np.ndarray | None = None,
+    n_groups: int = 1,
+) -> np.ndarray:
+    """Count (truth, predicted) pairs of class numbers: (K, K) int, or (n_groups, K, K) with `groups` (n,)."""
+    cell = np.asarray(truth) * classes + np.asarray(predicted)
+    if groups is None:
+        return np.bincount(cell, minlength=classes**2).reshape(classes, classes)
+    flat = np.asarray(groups) * classes**2 + cell
+    return np.bincount(flat, minlength=n_groups * classes**2).reshape(n_groups, classes, classes)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    shape = np.broadcast_shapes(np.shape(numerator), np.shape(denominator))
+    return np.divide(numerator, denominator, out=np.zeros(shape), where=np.asarray(denominator) > 0)
+
+
+def support(confusion: np.ndarray) -> np.ndarray:
+    """Clips of each class: (…, K)."""
+    return confusion.sum(-1)
+
+
+def recall(confusion: np.ndarray) -> np.ndarray:
+    """Share of each class that was found: (…, K)."""
+    return _ratio(np.diagonal(confusion, axis1=-2, axis2=-1), support(confusion))
+
+
+def precision(confusion: np.ndarray) -> np.ndarray:
+    """Share of each prediction that was right: (…, K)."""
+    return _ratio(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-2))
+
+
+def f1(confusion: np.ndarray) -> np.ndarray:
+    """Harmonic mean of precision and recall of each class: (…, K)."""
+    return _ratio(2 * np.diagonal(confusion, axis1=-2, axis2=-1), support(confusion) + confusion.sum(-2))
+
+
+def _macro(values: np.ndarray, confusion: np.ndarray) -> np.ndarray:
+    present = support(confusion) > 0
+    return _ratio((values * present).sum(-1), present.sum(-1))
+
+
+def _weighted(values: np.ndarray, confusion: np.ndarray) -> np.ndarray:
+    return _ratio((values * support(confusion)).sum(-1), confusion.sum((-2, -1)))
+
+
+def accuracy(confusion: np.ndarray) -> np.ndarray:
+    """Share of clips labelled rightly: (…)."""
+    return _ratio(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum((-2, -1)))
+
+
+def uar(confusion: np.ndarray) -> np.ndarray:
+    """Unweighted average recall, the mean recall of the classes with support: (…)."""
+    return _macro(recall(confusion), confusion)
+
+
+def macro_f1(confusion: np.ndarray) -> np.ndarray:
+    """Mean F1 of the classes with support: (…)."""
+    return _macro(f1(confusion), confusion)
+
+
+def weighted_f1(confusion: np.ndarray) -> np.ndarray:
+    """Mean F1 weighted by support: (…)."""
+    return _weighted(f1(confusion), confusion)
+
+
+def macro_precision(confusion: np.ndarray) -> np.ndarray:
+    """Mean precision of the classes with support: (…)."""
+    return _macro(precision(confusion), confusion)
+
+
+def weighted_precision(confusion: np.ndarray) -> np.ndarray:
+    """Mean precision weighted by support: (…)."""
+    return _weighted(precision(confusion), confusion)
+
+
+def _over_classes(one: Callable[[np.ndarray, np.ndarray], float], truth: Any, probabilities: Any) -> float:
+    """Mean of a binary score over the classes with support where it is defined; NaN where there is none."""
+    hits = np.asarray(truth)[:, None] == np.arange(probabilities.shape[1])
+    values = [one(hits[:, k], probabilities[:, k]) for k in np.flatnonzero(hits.any(0))]
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")
+
+
+def _binary_auc(hit: np.ndarray, score: np.ndarray) -> float:
+    if hit.all():
+        return float("nan")
+    negatives = np.sort(score[~hit])
+    below = np.searchsorted(negatives, score[hit], "left") + np.searchsorted(negatives, score[hit], "right")
+    return float(below.sum() / (2 * len(negatives) * hit.sum()))  # a tie counts one half
+
+
+def _binary_average_precision(hit: np.ndarray, score: np.ndarray) -> float:
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))  # equal scores are one threshold
+    found = np.cumsum(hit[order])[last]
+    return float((np.diff(found, prepend=0) / found[-1] * (found / (last + 1))).sum())
+
+
+def auc(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Area under the ROC curve, one-versus-rest, macro; truth (n,) int, probabilities (n, K)."""
+    return _over_classes(_binary_auc, truth, probabilities)
+
+
+def average_precision(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Step-wise average precision, one-versus-rest, macro; truth (n,) int, probabilities (n, K)."""
+    return _over_classes(_binary_average_precision, truth, probabilities)
+
+
+def d_prime(auc: float) -> float:
+    """√2·Φ⁻¹(AUC), finite: the AUC is held 1e-6 off 0 and 1."""
+    return float(np.sqrt(2) * ndtri(np.clip(auc, _AUC_MARGIN, 1 - _AUC_MARGIN)))
+
+
+def ece(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Expected calibration error of the top label (Guo et al. 2017); 15 bins [a, b), the last one closed."""
+    top = probabilities.argmax(1)
+    confidence = probabilities[np.arange(len(top)), top]
+    bins = np.clip(np.digitize(confidence, np.linspace(0, 1, ECE_BINS + 1)) - 1, 0, ECE_BINS - 1)
+    gap = np.bincount(bins, weights=(top == truth) - confidence, minlength=ECE_BINS)
+    return float(np.abs(gap).sum() / len(top))
+
+
+def brier(truth: np.ndarray, probabilities: np.ndarray) -> float:
+    """Squared distance to the one-hot truth, summed over classes, mean over clips: 0 to 2 (Brier 1950)."""
+    one_hot = np.asarray(truth)[:, None] == np.arange(probabilities.shape[1])
+    return float(((probabilities - one_hot) ** 2).sum(1).mean())
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A line of the table. `parts` are further columns: lo, hi, fold_mean, seed_sd.
+
+    `kind` says what the function gets and what is averaged:
+    counts — a confusion matrix of all test clips of a seed, then the mean over seeds;
+    pooled — truth and probabilities of all test clips of a seed, then the mean over seeds;
+    fold — truth and probabilities of one fold and seed, then the mean weighted by test clips;
+    auc — the final AUC of the row.
+    """
+
+    function: Callable[..., Any]
+    kind: str
+    title: str
+    what: str
+    parts: tuple[str, ...] = ()
+
+
+_INTERVAL = ("lo", "hi", "fold_mean")
+_ALL = (*_INTERVAL, "seed_sd")
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(accuracy, "counts", "Accuracy", "share of clips labelled rightly", _ALL),
+    "uar": Metric(uar, "counts", "UAR", "mean recall over classes: selection, rank and tests use it", _ALL),
+    "macro_f1": Metric(macro_f1, "counts", "Macro F1", "mean F1 over classes", _INTERVAL),
+    "weighted_f1": Metric(weighted_f1, "counts", "Weighted F1", "mean F1 weighted by support"),
+    "macro_precision": Metric(macro_precision, "counts", "Macro precision", "mean precision over classes"),
+    "weighted_precision": Metric(weighted_precision, "counts", "Weighted precision", "weighted by support"),
+    "average_precision": Metric(average_precision, "fold", "AP", "step-wise, one-versus-rest, macro"),
+    "auc": Metric(auc, "fold", "AUC", "area under the ROC curve, one-versus-rest, macro"),
+    "d_prime": Metric(d_prime, "auc", "d'", "√2·Φ⁻¹(AUC), finite"),
+    "ece": Metric(ece, "pooled", "ECE", "calibration error of the top label, 15 equal bins"),
+    "brier": Metric(brier, "pooled", "Brier", "squared distance to the one-hot truth, summed over classes"),
+}
