@@ -1,0 +1,1 @@
+"""Published tables and figures, from the files of a bundle alone."""

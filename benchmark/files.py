@@ -1,0 +1,94 @@
+"""How the project writes a file: whole or not at all, one form of JSON, one form of CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark.schema import SerbenchError
+
+_FORMULA = tuple("=+-@\t\r")  # a spreadsheet would run a cell that starts so
+
+
+def write_texts(folder: Path, files: Mapping[str, str]) -> None:
+    """Write all `files` (relative path → text) or none: staged and synced first, then renamed in order.
+
+    Raises:
+        SerbenchError: the disk is full or read-only; what stood there before is untouched.
+    """
+    staged: list[tuple[Path, Path]] = []
+    try:
+        for name, text in files.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            staged.append((target.with_name(f".{target.name}.{os.getpid()}.tmp"), target))
+            with staged[-1][0].open("wb") as file:
+                file.write(text.encode())
+                file.flush()
+                os.fsync(file.fileno())
+        for temporary, target in staged:
+            temporary.replace(target)
+    except OSError as error:
+        raise SerbenchError(
+            f"results must be writable: {folder}: {error.strerror}; free space or choose another --out, "
+            "then go on with --resume"
+        ) from error
+    finally:
+        for temporary, _ in staged:
+            temporary.unlink(missing_ok=True)
+
+
+def json_text(value: Any, *, sort_keys: bool = True) -> str:
+    """Return `value` as the project writes JSON."""
+    return json.dumps(value, indent=2, sort_keys=sort_keys, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV: None is empty, floats in full, text that a spreadsheet would run starts with '."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([_guard(column) for column in columns])
+    writer.writerows([_guard(row.get(column)) for column in columns] for row in rows)
+    return out.getvalue()
+
+
+def _guard(cell: Any) -> Any:
+    if isinstance(cell, float):
+        return repr(float(cell))
+    return f"'{cell}" if isinstance(cell, str) and cell.lstrip("'").startswith(_FORMULA) else cell
+
+
+def _unguard(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell.lstrip("'").startswith(_FORMULA) else cell
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write one text file atomically."""
+    write_texts(path.parent, {path.name: text})
+
+
+def write_json(path: Path, value: Any, *, sort_keys: bool = True) -> None:
+    """Write JSON atomically."""
+    write_text(path, json_text(value, sort_keys=sort_keys))
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write CSV atomically."""
+    write_text(path, csv_text(columns, rows))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a bundle."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Read a CSV file of a bundle: text cells, as they were before they were guarded."""
+    with path.open(encoding="utf-8", newline="") as file:
+        header, *rows = [[_unguard(cell) for cell in row] for row in csv.reader(file)]
+    return [dict(zip(header, row, strict=True)) for row in rows]

@@ -1,0 +1,178 @@
+"""The leaderboard, per-class and pairwise tables of a bundle, as CSV, JSON, Markdown, LaTeX and text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark import bundle, scores
+from benchmark.metrics import METRICS
+from benchmark.schema import SCHEMA_VERSION
+
+Row = Mapping[str, Any]
+
+_SHOWN = ("uar", "accuracy", "macro_f1", "auc", "ece")
+_CLASS_SHOWN = ("precision", "recall", "f1")
+_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+def write(folder: Path) -> list[dict[str, Any]]:
+    """Rebuild every table of a bundle from its files; return the rows of the leaderboard."""
+    tables = bundle.tables(folder)
+    bundle.write_texts(folder, files(folder, tables))
+    return tables.leaderboard
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """Return the rows of a written leaderboard."""
+    return bundle.read_json(folder / "leaderboard.json")["rows"]
+
+
+def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
+    """Return every table of the bundle, relative path → text."""
+    corpus, splits = bundle.read_json(folder / "corpus.json"), bundle.read_json(folder / "splits.json")
+    about = caption(corpus, splits, tables)
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "corpus": {key: corpus[key] for key in ("name", "version", "digest", "complete", "modified")},
+        "protocol": splits["protocol"],
+        "fingerprint": splits["fingerprint"],
+        "caption": about,
+        "interval": tables.interval,
+        "rows": tables.leaderboard,
+    }
+    out = {}
+    for system, rows in tables.per_class.items():
+        header, cells = _class_cells(rows)
+        title = f"{system}, per class, %. {about}"
+        out[f"per_class/{system}.csv"] = bundle.csv_text(list(rows[0]), rows)
+        out[f"per_class/{system}.md"] = markdown(header, cells, title)
+        out[f"per_class/{system}.tex"] = latex(header, cells, title)
+    header, cells = _cells(tables.leaderboard)
+    out["pairwise.csv"] = bundle.csv_text(scores.PAIR_COLUMNS, tables.pairwise)
+    out["leaderboard.md"] = markdown(header, cells, about)
+    out["leaderboard.tex"] = latex(header, cells, about)
+    out["leaderboard.json"] = bundle.json_text(content)
+    out["leaderboard.csv"] = bundle.csv_text(scores.COLUMNS, tables.leaderboard)
+    return out
+
+
+def caption(corpus: Row, splits: Row, tables: scores.Tables) -> str:
+    """Say what the numbers are of: corpus, clips, protocol, seeds, intervals, ties."""
+    clips, official = f"{corpus['accepted_clips']:,}", corpus.get("official_clips")
+    if official and not corpus["complete"]:
+        clips += f" of {official:,}"
+    row = tables.leaderboard[0]
+    version = f" {corpus['version']}" if corpus["version"] else ""
+    modified = ", modified audio" if corpus["modified"] else ""
+    diagnostic = " (diagnostic: speakers stand on both sides)" if splits.get("diagnostic") else ""
+    interval = tables.interval
+    uncertain = (
+        f"no intervals or ties: {interval['reason']}"
+        if interval["reason"]
+        else f"[{interval['level']:.0%} intervals]: {interval['method']}, {interval['speakers']} speakers, "
+        f"{interval['resamples']:,} resamples, seed {interval['seed']}; systems sharing a letter do not "
+        "differ (sign flips over speakers, Holm)"
+    )
+    return (
+        f"{corpus['title']}{version}, {clips} clips{modified}; {splits['protocol']}{diagnostic}, "
+        f"{_count(row['n_folds'], 'fold')}, mean over {_count(row['n_seeds'], 'seed')}; {uncertain}."
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def text(rows: Sequence[Row], caption: str = "") -> str:
+    """Return the leaderboard as a table for a terminal, aligned, without escapes of any kind."""
+    header, cells = _cells(rows)
+    widths = [max(len(row[i]) for row in [header, *cells]) for i in range(len(header))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, ["─" * width for width in widths], *cells)
+    ]
+    printable = (line if line.isprintable() else re.sub(r"[^ -~\u00a0-\uffff]", "?", line) for line in lines)
+    return "\n".join([*printable, *([caption] if caption else [])])
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """Return a Markdown table under its caption; names cannot open a cell, a tag or a link."""
+    lines = [header, ["---"] * len(header), *([_markdown(cell) for cell in row] for row in rows)]
+    return _markdown(caption) + "\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def latex(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
+    """Return a booktabs table as LaTeX; needs \\usepackage{booktabs}."""
+    lines = [" & ".join(map(_latex, line)) + r" \\" for line in rows]
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"\centering",
+            rf"\caption{{{_latex(caption)}}}",
+            rf"\begin{{tabular}}{{{'l' * len(header)}}}",
+            r"\toprule",
+            " & ".join(map(_latex, header)) + r" \\",
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    header = ["#", "System", "Ties", *(f"{METRICS[name].title} %" for name in _SHOWN), "Trials", "Failed"]
+    cells = [
+        [
+            *(_plain(row[key]) for key in ("rank", "system", "tie_group")),
+            *(_percent(row, name) for name in _SHOWN),
+            _plain(row["trials"]),
+            _plain((row["failed_trials"] or 0) + (row["failed_runs"] or 0)),
+        ]
+        for row in rows
+    ]
+    return header, cells
+
+
+def _class_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    header = ["Class", "Support", "Precision", "Recall", "F1", *(f"as {row['class']}" for row in rows)]
+    cells = []
+    for row in rows:
+        confusion = [f"{row['as_' + other['class']]:.1f}" for other in rows]
+        cells.append(
+            [row["class"], _plain(row["support"]), *(_percent(row, n) for n in _CLASS_SHOWN), *confusion]
+        )
+    return header, cells
+
+
+def _plain(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _percent(row: Row, name: str) -> str:
+    """`61.2 [55.0, 67.3]`, without the interval where there is none."""
+    point, *limits = [row.get(key) for key in (name, f"{name}_lo", f"{name}_hi")]
+    if point is None:
+        return ""
+    low, high = [f"{100 * limit:.1f}" for limit in limits if limit is not None] or ("", "")
+    return f"{100 * point:.1f}" + (f" [{low}, {high}]" if low else "")
+
+
+def _markdown(text: str) -> str:
+    text = " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
+    return re.sub(r"([\\`*_|\[\]])", r"\\\1", text)
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))

@@ -1,0 +1,244 @@
+"""Predictions → the rows of the leaderboard. Pure: `report` writes them, `verify` compares with them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from benchmark import metrics, statistics
+from benchmark.metrics import METRICS
+from benchmark.schema import SerbenchError
+
+Row = dict[str, Any]
+
+ALPHA = 0.05
+COSTS_FIRST = ("trials", "failed_trials", "failed_runs")
+COSTS_LAST = ("parameters", "search_seconds", "cpu_hours", "gpu_hours")
+COLUMNS = (
+    *("rank", "tie_group", "system", "family", "pretraining", "protocol", "n_folds", "n_seeds"),
+    *COSTS_FIRST,
+    *(name if not part else f"{name}_{part}" for name, m in METRICS.items() for part in ("", *m.parts)),
+    *COSTS_LAST,
+)
+PAIR_COLUMNS = ("system_a", "system_b", "effect", "lo", "hi", "p", "p_holm")
+_WITH_INTERVAL = [name for name, metric in METRICS.items() if "lo" in metric.parts]
+_PER_CLASS = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A frozen configuration refitted with one seed, on one fold's test clips, numbers as written."""
+
+    system: str
+    family: str
+    pretraining: str
+    fold: int
+    seed: int
+    ids: tuple[str, ...]
+    speakers: tuple[str, ...]
+    truth: np.ndarray  # (n,) class numbers
+    predicted: np.ndarray  # (n,) class numbers
+    probabilities: np.ndarray  # (n, classes) float64
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Every computed number of a bundle; an empty cell is None."""
+
+    leaderboard: list[Row]  # ranked systems best first, then the others, best first
+    per_class: dict[str, list[Row]]  # system → a row a class
+    pairwise: list[Row]  # ranked systems only: effect = UAR of system_a − UAR of system_b
+    interval: Row  # method, level, resamples, seed, speakers, reason (why intervals are empty, or "")
+
+
+def run_metrics(run: Run) -> dict[str, float]:
+    """Return accuracy, UAR and macro F1 of one run."""
+    counts = metrics.confusion(run.truth, run.predicted, run.probabilities.shape[1])
+    return {name: float(METRICS[name].function(counts)) for name in ("accuracy", "uar", "macro_f1")}
+
+
+def tables(
+    runs: Sequence[Run],
+    classes: Sequence[str],
+    costs: Mapping[str, Mapping[str, Any]],
+    *,
+    protocol: str,
+    bootstrap_seed: int,
+    resamples: int = statistics.RESAMPLES,
+    min_speakers: int = statistics.MIN_SPEAKERS,
+) -> Tables:
+    """Score every system.
+
+    Args:
+        runs: every fold × seed of every system, as written in predictions.csv.
+        classes: the corpus's class list, the columns of the probabilities.
+        costs: system → trials (None: not searched, so not ranked), failed_trials, failed_runs, parameters, …
+        protocol: name of the protocol.
+        bootstrap_seed: of the resamples and of the sign flips.
+        resamples: of the bootstrap.
+        min_speakers: fewer test speakers leave intervals and ties empty.
+
+    Raises:
+        SerbenchError: a system lacks a seed in a fold, or folds that others have.
+    """
+    systems = _by_system(runs)
+    speakers = {name: i for i, name in enumerate(sorted({s for run in runs for s in run.speakers}))}
+    enough = len(speakers) >= min_speakers
+    weights = statistics.resample_counts(len(speakers), bootstrap_seed, resamples) if enough else None
+    rows, classwise, samples, by_speaker = {}, {}, {}, {}
+    for system, own in systems.items():
+        counts = _speaker_counts(own, speakers, len(classes))
+        low = high = np.full(len(_WITH_INTERVAL) + len(_PER_CLASS) * len(classes), np.nan)
+        if weights is not None:
+            drawn = statistics.bootstrap(weights, counts, _interval_statistics)
+            low, high = statistics.interval(drawn, len(speakers))
+            samples[system] = drawn[:, _WITH_INTERVAL.index("uar")]
+        by_speaker[system] = metrics.uar(counts).mean(0)
+        rows[system] = _row(own, counts.sum(1), low, high, costs.get(system, {}), protocol)
+        offset = len(_WITH_INTERVAL)
+        classwise[system] = _class_rows(counts.sum(1), classes, low[offset:], high[offset:])
+    order = sorted(rows, key=lambda s: (rows[s]["trials"] is None, -rows[s]["uar"], s))
+    ranked = [s for s in order if rows[s]["trials"] is not None]
+    pairs = _pairs(ranked, rows, samples, by_speaker, bootstrap_seed, len(speakers))
+    different = {
+        (ranked.index(pair["system_a"]), ranked.index(pair["system_b"]))
+        for pair in pairs
+        if pair["p_holm"] is not None and pair["p_holm"] <= ALPHA
+    }
+    for system, letters in zip(ranked, statistics.letters(len(ranked), different), strict=True):
+        rows[system]["rank"] = 1 + sum(rows[s]["uar"] > rows[system]["uar"] for s in ranked)
+        rows[system]["tie_group"] = letters if enough else None
+    reason = "" if enough else f"{len(speakers)} test speakers: intervals and ties need {min_speakers}"
+    interval = {
+        "method": "expanded percentile bootstrap over test speakers, conditional on the trained models",
+        "level": statistics.LEVEL,
+        "resamples": resamples,
+        "seed": bootstrap_seed,
+        "speakers": len(speakers),
+        "reason": reason,
+    }
+    return Tables([rows[s] for s in order], classwise, pairs, interval)
+
+
+def _by_system(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    systems: dict[str, list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=lambda r: (r.system, r.seed, r.fold)):
+        systems[run.system].append(run)
+    folds = sorted({run.fold for run in runs})
+    for system, own in systems.items():
+        seeds = sorted({run.seed for run in own})
+        if [(run.seed, run.fold) for run in own] != [(seed, fold) for seed in seeds for fold in folds]:
+            raise SerbenchError(
+                f"{system}: every seed needs one run in each fold {folds}; finish the study first"
+            )
+    return systems
+
+
+def _speaker_counts(runs: Sequence[Run], speakers: Mapping[str, int], classes: int) -> np.ndarray:
+    """Confusion counts, folds pooled: (seeds, speakers, K, K); a seed's runs stand together."""
+    counts: dict[int, np.ndarray] = defaultdict(lambda: np.zeros((len(speakers), classes, classes), np.int64))
+    for run in runs:
+        groups = np.array([speakers[s] for s in run.speakers], dtype=np.int64)
+        counts[run.seed] += metrics.confusion(run.truth, run.predicted, classes, groups, len(speakers))
+    return np.stack(list(counts.values()))
+
+
+def _interval_statistics(confusion: np.ndarray) -> np.ndarray:
+    """(…, K, K) → (…, interval metrics + 3·K); per-class NaN where the class was not drawn."""
+    wanted = [METRICS[name].function(confusion)[..., None] for name in _WITH_INTERVAL]
+    absent = metrics.support(confusion) == 0
+    wanted += [np.where(absent, np.nan, function(confusion)) for function in _PER_CLASS.values()]
+    return np.concatenate(wanted, axis=-1)
+
+
+def _row(
+    runs: Sequence[Run], pooled: np.ndarray, low: np.ndarray, high: np.ndarray, costs: Mapping, protocol: str
+) -> Row:
+    seeds = list(dict.fromkeys(run.seed for run in runs))
+    clips = [len(run.ids) for run in runs]
+    by_run = np.stack([metrics.confusion(r.truth, r.predicted, pooled.shape[-1]) for r in runs])
+    row: Row = dict.fromkeys(COLUMNS)
+    first = runs[0]
+    row |= {"system": first.system, "family": first.family, "pretraining": first.pretraining}
+    row |= {"protocol": protocol, "n_folds": len({run.fold for run in runs}), "n_seeds": len(seeds)}
+    row |= {column: costs.get(column) for column in (*COSTS_FIRST, *COSTS_LAST)}
+    for name, metric in METRICS.items():
+        if metric.kind == "counts":
+            values = metric.function(pooled)
+            row[name] = _number(values.mean())
+            parts = {"fold_mean": metric.function(by_run).mean()}
+            parts["seed_sd"] = values.std(ddof=1) if len(seeds) > 1 else np.nan
+            if name in _WITH_INTERVAL:
+                place = _WITH_INTERVAL.index(name)
+                parts |= {"lo": low[place], "hi": high[place]}
+            row |= {f"{name}_{part}": _number(parts[part]) for part in metric.parts}
+        elif metric.kind == "fold":
+            values = np.array([metric.function(run.truth, run.probabilities) for run in runs])
+            defined = ~np.isnan(values)
+            row[name] = (
+                _number(np.average(values[defined], weights=np.array(clips)[defined]))
+                if defined.any()
+                else None
+            )
+        elif metric.kind == "auc":
+            row[name] = None if row["auc"] is None else _number(metric.function(row["auc"]))
+        else:
+            of_seed = [[run for run in runs if run.seed == seed] for seed in seeds]
+            stacked = [
+                [np.concatenate([getattr(r, f) for r in own]) for f in ("truth", "probabilities")]
+                for own in of_seed
+            ]
+            row[name] = _number(np.mean([metric.function(*both) for both in stacked]))
+    return row
+
+
+def _class_rows(pooled: np.ndarray, classes: Sequence[str], low: np.ndarray, high: np.ndarray) -> list[Row]:
+    shape = (len(_PER_CLASS), len(classes))
+    low, high = low.reshape(shape), high.reshape(shape)
+    values = {name: function(pooled).mean(0) for name, function in _PER_CLASS.items()}
+    rows = []
+    for k, label in enumerate(classes):
+        row: Row = {"class": label, "support": int(metrics.support(pooled)[0, k])}
+        for i, name in enumerate(_PER_CLASS):
+            row |= {
+                name: _number(values[name][k]),
+                f"{name}_lo": _number(low[i, k]),
+                f"{name}_hi": _number(high[i, k]),
+            }
+        # The confusion matrix, a mean over seeds: clips of this class that were labelled as each class.
+        row |= {f"as_{other}": _number(pooled[:, k, j].mean()) for j, other in enumerate(classes)}
+        rows.append(row)
+    return rows
+
+
+def _pairs(
+    ranked: Sequence[str],
+    rows: Mapping[str, Row],
+    samples: Mapping[str, np.ndarray],
+    by_speaker: Mapping[str, np.ndarray],
+    seed: int,
+    speakers: int,
+) -> list[Row]:
+    pairs: list[Row] = [
+        dict.fromkeys(PAIR_COLUMNS)
+        | {"system_a": a, "system_b": b, "effect": rows[a]["uar"] - rows[b]["uar"]}
+        for a, b in combinations(ranked, 2)
+    ]
+    if not pairs or not samples:
+        return pairs
+    names = [(pair["system_a"], pair["system_b"]) for pair in pairs]
+    p = statistics.sign_flips(np.stack([by_speaker[a] - by_speaker[b] for a, b in names], axis=1), seed)
+    low, high = statistics.interval(np.stack([samples[a] - samples[b] for a, b in names], axis=1), speakers)
+    for pair, lo, hi, raw, adjusted in zip(pairs, low, high, p, statistics.holm(p), strict=True):
+        pair |= {"lo": _number(lo), "hi": _number(hi), "p": _number(raw), "p_holm": _number(adjusted)}
+    return pairs
+
+
+def _number(value: Any) -> float | None:
+    """A plain float; None where undefined."""
+    return float(value) if np.isfinite(value) else None

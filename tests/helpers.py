@@ -1,0 +1,142 @@
+"""A small bundle made of random predictions: whole, sealed, with every file that DESIGN names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from benchmark import bundle
+from benchmark.prepare import manifest_rows
+from benchmark.report import leaderboard
+from benchmark.schema import SCHEMA_VERSION, Corpus, CorpusCard, Fold, Split, Utterance
+from benchmark.scores import Run
+
+SPACE = "family: svm\nresources: {cpus: 2, gpus: 0}\n"
+
+
+def make_corpus(
+    speakers: int = 10, per_class: int = 3, classes: tuple[str, ...] = ("angry", "calm", "sad")
+) -> Corpus:
+    card = CorpusCard(
+        "made", "Made corpus", classes, "Nobody 2024", "CC0", "1.0", "", speakers * len(classes) * per_class
+    )
+    clips = [
+        Utterance(
+            f"s{s:02}-{label}-{i}", f"s{s:02}/{label}-{i}.wav", f"s{s:02}", label, digest=f"{s}-{label}-{i}"
+        )
+        for s in range(1, speakers + 1)
+        for label in classes
+        for i in range(per_class)
+    ]
+    return Corpus(card, tuple(sorted(clips, key=lambda clip: clip.id)))
+
+
+def make_split(corpus: Corpus, folds: int = 2, protocol: str = "speaker-2fold") -> Split:
+    speakers = sorted({clip.speaker for clip in corpus.utterances})
+    made = []
+    for number in range(1, folds + 1):
+        test = tuple(speakers[number - 1 :: folds])
+        train = tuple(s for s in speakers if s not in test)
+        ids = {s: tuple(clip.id for clip in corpus.utterances if clip.speaker == s) for s in speakers}
+        groups = tuple(tuple(id_ for s in train[g::2] for id_ in ids[s]) for g in range(2))
+        test_ids, train_ids = (tuple(id_ for s in part for id_ in ids[s]) for part in (test, train))
+        made.append(Fold(number, test_ids, train_ids, test, train, groups))
+    return Split(protocol, False, tuple(made))
+
+
+def make_bundle(
+    tmp_path: Path,
+    *,
+    corpus: Corpus | None = None,
+    folds: int = 2,
+    seeds: int = 2,
+    systems: dict[str, float] | None = None,
+    name: str = "made",
+    seal: bool = True,
+) -> Path:
+    """Write a bundle and return its folder.
+
+    Args:
+        systems: searched system → how far its probabilities lean towards the truth (0: chance).
+    """
+    systems = {"svm": 2.0, "mlp": 1.0} if systems is None else systems
+    corpus = corpus or make_corpus()
+    split = make_split(corpus, folds)
+    folder = tmp_path / name
+    card, rows = corpus.card, manifest_rows(corpus)
+    study = {
+        "schema_version": SCHEMA_VERSION, "name": name, "corpus": card.name, "protocol": split.protocol,
+        "systems": list(systems), "trials": 4, "seeds": seeds, "inner_folds": 2, "sampler": "tpe",
+        "seed": 0, "bootstrap_seed": 7,
+    }  # fmt: skip
+    about = {
+        "name": card.name, "classes": list(card.classes), "digest": corpus.digest, "title": card.title,
+        "citation": card.citation, "licence": card.licence, "doi": card.doi, "version": card.version,
+        "official_clips": card.official_clips, "accepted_clips": len(corpus.utterances),
+        "complete": corpus.complete, "modified": corpus.modified, "notes": [],
+        "schema_version": SCHEMA_VERSION,
+    }  # fmt: skip
+    bundle.write_text(folder / "study.yaml", yaml.safe_dump(study, sort_keys=False))
+    bundle.write_json(folder / "environment.json", {"schema_version": SCHEMA_VERSION, "python": "3.11"})
+    bundle.write_json(folder / "corpus.json", about, sort_keys=False)
+    bundle.write_csv(folder / "manifest.csv", list(rows[0]), rows)
+    bundle.write_json(folder / "splits.json", split.to_json())
+    bundle.write_json(folder / "audit.json", {"schema_version": SCHEMA_VERSION, "checks": []})
+    generator = np.random.default_rng(1)
+    for system, lean in [
+        *systems.items(),
+        *((f"{s}-published", v / 2) for s, v in systems.items()),
+        ("majority", None),
+    ]:
+        for fold in split.folds:
+            for seed in range(1, seeds + 1):
+                run = make_run(corpus, fold, system, seed, lean, generator)
+                result = {
+                    "params": {},
+                    "parameters": 100,
+                    "seconds": 36.0,
+                    "cpus": 1,
+                    "gpus": 0,
+                    "failed": False,
+                }
+                bundle.write_run(folder, run, result, [{"step": 1, "loss": 0.5, "lr": None}], card.classes)
+            if system in systems:
+                _write_search(folder / "searches" / system / f"fold-{fold.number}")
+    leaderboard.write(folder)
+    bundle.write_card(folder)
+    if seal:
+        bundle.seal(folder)
+    return folder
+
+
+def make_run(
+    corpus: Corpus, fold: Fold, system: str, seed: int, lean: float | None, generator: np.random.Generator
+) -> Run:
+    """Return a run whose logits are noise plus `lean` on the truth; None: the constant predictor."""
+    clips = {clip.id: clip for clip in corpus.utterances}
+    classes = corpus.card.classes
+    truth = np.array([classes.index(clips[id_].label) for id_ in fold.test])
+    logits = np.zeros((len(truth), len(classes)))
+    if lean is not None:
+        logits = generator.normal(size=logits.shape)
+        logits[np.arange(len(truth)), truth] += lean
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return Run(
+        system, system.removesuffix("-published").partition("@")[0], "none", fold.number, seed, fold.test,
+        tuple(clips[id_].speaker for id_ in fold.test), truth, p.argmax(1), p,
+    )  # fmt: skip
+
+
+def _write_search(folder: Path) -> None:
+    bundle.write_text(folder / "space.yaml", SPACE)
+    columns = ["trial_id", "number", "state", "reason", "score", "steps", "seconds", "param.C"]
+    states = ("COMPLETE", "PRUNED", "FAILED", "COMPLETE")
+    common = {"reason": "", "score": 0.5, "steps": 2, "seconds": 9.0, "param.C": 1.0}
+    rows = [{"trial_id": f"t{n}", "number": n, "state": state, **common} for n, state in enumerate(states)]
+    bundle.write_csv(folder / "trials.csv", columns, rows)
+    bundle.write_csv(folder / "steps.csv", ["trial_id", "step", "score", "loss", "lr"], [])
+    bundle.write_json(
+        folder / "best.json", {"schema_version": SCHEMA_VERSION, "trial_id": "t0", "params": {"C": 1.0}}
+    )
