@@ -72,7 +72,10 @@ def decode(path: Path) -> Decoded:
             _check_rate(rate)
             limit = CAP_SECONDS * rate
             kind = "float32" if file.subtype in FLOAT_SUBTYPES else "int32"
-            raw = file.read(limit, dtype=kind, always_2d=True)
+            try:
+                raw = file.read(limit, dtype=kind, always_2d=True)
+            except soundfile.LibsndfileError as error:  # FLAC: opened, but breaks off
+                raise Rejected("truncated", f"not all of {frames} samples decode: cut or damaged") from error
     except soundfile.LibsndfileError as error:
         raise Rejected("unreadable", str(error.error_string)) from error
     except OSError as error:
@@ -190,9 +193,10 @@ def _check_wav(file: BinaryIO, head: bytes, size: int) -> None:
 
 
 def _check_ogg(file: BinaryIO, size: int) -> None:
-    """Want the mark of the stream's end on the last page; a page has at most 65,307 bytes."""
+    """Want the last page whole and marked as the stream's end; a page has at most 65,307 bytes."""
     file.seek(max(0, size - 65_307))
     tail = file.read()
     page = tail[tail.rfind(b"OggS") :]
-    if len(page) < 6 or not page[5] & 4:
-        raise Rejected("truncated", "the last Ogg page isn't marked as the end of the stream")
+    body = page[27 : 27 + page[26]] if len(page) > 26 else b""  # the lengths of the page's segments
+    if not body or not page[5] & 4 or len(page) < 27 + len(body) + sum(body):
+        raise Rejected("truncated", "the last Ogg page is not the end of the stream")
