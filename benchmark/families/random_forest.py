@@ -1,0 +1,99 @@
+"""Random forest (Breiman 2001), grown block by block so that a trial is scored while its forest grows.
+
+Probabilities are averaged over trees, as scikit-learn does; the reference study let the trees vote. The trees of
+a growing forest are those of one separate fit at the same seed (tested). Trees need no scaling.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from zipfile import ZIP_DEFLATED
+
+import numpy as np
+import skops.io
+from sklearn.ensemble import RandomForestClassifier
+
+from benchmark.families._common import (
+    Array,
+    Config,
+    Fit,
+    Told,
+    balanced_weights,
+    load_arrays,
+    save_arrays,
+    spread,
+)  # fmt: skip
+
+NAME, FEATURES, REUSE_ACTORS, SEEDED, STEP = "random_forest", "functionals", True, True, "trees"
+TREES_PER_STEP = 25
+
+
+@dataclass(frozen=True)
+class ForestModel:
+    """A grown forest."""
+
+    forest: RandomForestClassifier
+    classes: int
+
+    @property
+    def parameters(self) -> int:
+        """Count the nodes."""
+        return sum(tree.tree_.node_count for tree in self.forest.estimators_)
+
+    def predict_proba(self, x: Array) -> Array:
+        """Return (n, classes): the mean of the trees' leaves."""
+        return spread(self.forest.predict_proba(x), self.forest.classes_, self.classes)
+
+    def save(self, folder: Path) -> None:
+        """Write the forest as skops."""
+        save_arrays(folder, {}, {"classes": self.classes})
+        skops.io.dump(self.forest, folder / "forest.skops", compression=ZIP_DEFLATED, compresslevel=1)
+
+
+def load(folder: Path) -> ForestModel:
+    """Return the model saved in `folder`; beyond scikit-learn's own types only its trees are trusted."""
+    forest = skops.io.load(folder / "forest.skops", trusted=["sklearn.tree._tree.Tree"])
+    return ForestModel(forest, load_arrays(folder)[1]["classes"])
+
+
+class ForestFit(Fit):
+    """A forest that grows by TREES_PER_STEP trees a step."""
+
+    def __post_init__(self) -> None:
+        given = {
+            key: self.config[key] for key in ("criterion", "max_depth", "max_features", "min_samples_leaf")
+        }
+        forest = RandomForestClassifier(
+            0, **given, warm_start=True, random_state=self.seed, n_jobs=self.threads
+        )
+        self.model = ForestModel(forest, self.classes)
+        balanced = self.config["class_weight"] == "balanced"
+        self.weight = balanced_weights(self.y, self.classes)[self.y] if balanced else None
+        self._seen, self._scored, self._sum = np.empty((0, 0)), 0, np.empty((0, 0))
+
+    def step(self) -> Told:
+        """Add the next block of trees; there is neither a loss nor a learning rate."""
+        forest = self.model.forest
+        forest.n_estimators = min(forest.n_estimators + TREES_PER_STEP, self.config["n_estimators"])
+        forest.fit(self.x, self.y, sample_weight=self.weight)
+        return {"loss": None, "lr": None}
+
+    def scores(self, x: Array) -> Array:
+        """Return probabilities; the clips of the call before cost the new trees only."""
+        forest = self.model.forest
+        if not np.array_equal(x, self._seen):
+            self._seen, self._scored, self._sum = x.copy(), 0, np.zeros((len(x), len(forest.classes_)))
+        for tree in forest.estimators_[self._scored :]:
+            self._sum += tree.predict_proba(self._seen, check_input=False)
+        self._scored = len(forest.estimators_)
+        return spread(self._sum / self._scored, forest.classes_, self.classes)
+
+
+start = ForestFit
+
+
+def steps(config: Config) -> int:
+    """Return the number of blocks, the last one possibly smaller."""
+    return ceil(config["n_estimators"] / TREES_PER_STEP)
