@@ -1,0 +1,138 @@
+"""From files to a checked corpus and one table of features."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import small
+import soundfile
+
+from benchmark import audio, registry
+from benchmark.prepare import feature_table, manifest_rows, prepare
+from benchmark.schema import SerbenchError, UsageError
+
+FEATURE = "functionals"
+
+
+def test_every_clip_is_checked_and_sorted(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    corpus, root = prepare(
+        "manifest", small.write(tmp_path / "in"), tmp_path, progress=lambda *at: seen.append(at)
+    )
+    assert root == tmp_path / "in"
+    assert [clip.id for clip in corpus.utterances] == [f"c{n:03d}" for n in range(6)]
+    for clip in corpus.utterances:
+        assert clip.digest == audio.decode(root / clip.path).digest
+        assert (clip.sample_rate, clip.channels, clip.seconds, clip.flags) == (16_000, 1, 0.4, ())
+    assert (corpus.complete, corpus.modified, corpus.notes) == (True, False, ())
+    assert seen == [(n, 6) for n in range(1, 7)]
+
+
+def test_processes_find_what_one_process_finds(tmp_path: Path) -> None:
+    corpus, root = prepare("manifest", small.write(tmp_path / "in", clips=40), tmp_path)  # over FEW
+    assert [clip.digest for clip in corpus.utterances] == [
+        audio.decode(root / clip.path).digest for clip in corpus.utterances
+    ]
+
+
+def test_the_manifest_names_source_rate_flags_and_reasons(tmp_path: Path) -> None:
+    csv = small.write(tmp_path / "in")
+    soundfile.write(tmp_path / "in" / "c000.wav", small.noise(0, rate=8_000), 8_000)
+    soundfile.write(tmp_path / "in" / "c001.wav", small.noise(1, channels=2), 16_000)
+    (tmp_path / "in" / "c002.wav").write_bytes(b"")
+    corpus, _ = prepare("manifest", csv, tmp_path, max_bad=0.5)
+    rows = {row["path"]: row for row in manifest_rows(corpus)}
+    assert len({tuple(row) for row in rows.values()}) == 1  # the same columns everywhere
+    assert (rows["c000.wav"]["sample_rate"], rows["c000.wav"]["flags"]) == (8_000, "narrow_band")
+    assert (rows["c001.wav"]["channels"], rows["c001.wav"]["flags"]) == (2, "downmixed")
+    assert rows["c001.wav"]["place"] == "room 1"
+    assert (rows["c002.wav"]["status"], rows["c002.wav"]["reason"]) == ("quarantined", "empty")
+    assert rows["c003.wav"]["status"] == "accepted"
+    assert any("narrow_band" in note for note in corpus.notes)
+    assert not corpus.complete
+
+
+def test_more_than_one_per_cent_bad_is_refused(tmp_path: Path) -> None:
+    csv = small.write(tmp_path / "in", clips=101)
+    (tmp_path / "in" / "c005.wav").write_bytes(b"")
+    corpus, _ = prepare("manifest", csv, tmp_path)
+    assert [file.path for file in corpus.quarantined] == ["c005.wav"]
+    with pytest.raises(SerbenchError, match=r"1 of 101 files can't be used \(1 empty\).*c005\.wav"):
+        prepare("manifest", csv, tmp_path, strict=True)
+    (tmp_path / "in" / "c006.wav").write_bytes(b"x")
+    with pytest.raises(SerbenchError, match=r"2 of 101 .*\(1 empty, 1 not_audio\), allowed are 1%"):
+        prepare("manifest", csv, tmp_path)
+
+
+def test_a_corpus_that_is_not_at_hand_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="serbench fetch ravdess"):
+        prepare("ravdess", None, tmp_path)
+
+
+def test_a_fetched_corpus_is_found_in_the_cache(tmp_path: Path, ravdess_root: Path) -> None:
+    (tmp_path / "corpora").mkdir()
+    (tmp_path / "corpora" / "ravdess").symlink_to(ravdess_root)
+    corpus, root = prepare("ravdess", None, tmp_path)
+    assert root == tmp_path / "corpora" / "ravdess"
+    assert corpus.complete
+
+
+def test_features_are_those_of_each_clip(tmp_path: Path) -> None:
+    corpus, root = prepare("manifest", small.write(tmp_path / "in"), tmp_path)
+    seen: list[tuple[int, int]] = []
+    table = feature_table(corpus, root, FEATURE, tmp_path / "cache", lambda *at: seen.append(at))
+    feature = registry.feature(FEATURE)
+    assert table.ids == tuple(clip.id for clip in corpus.utterances)
+    assert table.columns == tuple(feature.columns())
+    assert table.values.dtype == np.float32
+    for clip, row in zip(corpus.utterances, table.values, strict=True):
+        samples = audio.mono(audio.decode(root / clip.path))
+        np.testing.assert_allclose(row, feature.extract(samples), rtol=1e-4, atol=1e-4)
+    assert seen[-1] == (6, 6)
+
+
+def test_only_what_is_missing_is_computed(tmp_path: Path) -> None:
+    corpus, root = prepare("manifest", small.write(tmp_path / "in", clips=5), tmp_path)
+    first = feature_table(corpus, root, FEATURE, tmp_path / "cache")
+    longer, root = prepare("manifest", small.write(tmp_path / "in", clips=6), tmp_path)
+    seen: list[tuple[int, int]] = []
+    second = feature_table(longer, root, FEATURE, tmp_path / "cache", lambda *at: seen.append(at))
+    assert seen == [(6, 6)]
+    np.testing.assert_array_equal(first.values, second.values[:5])
+    for path in root.glob("*.wav"):
+        path.unlink()
+    np.testing.assert_array_equal(
+        feature_table(longer, root, FEATURE, tmp_path / "cache").values, second.values
+    )
+
+
+def test_a_file_changed_after_the_check_is_refused(tmp_path: Path) -> None:
+    corpus, root = prepare("manifest", small.write(tmp_path / "in"), tmp_path)
+    soundfile.write(root / "c003.wav", small.noise(99), small.RATE)
+    with pytest.raises(SerbenchError, match=r"c003\.wav has changed"):
+        feature_table(corpus, root, FEATURE, tmp_path / "cache")
+    (root / "c003.wav").unlink()
+    with pytest.raises(SerbenchError, match=r"c003\.wav was readable and is not now"):
+        feature_table(corpus, root, FEATURE, tmp_path / "cache")
+
+
+@pytest.mark.slow
+def test_ravdess_with_a_clip_cut_in_half(tmp_path: Path, ravdess_root: Path) -> None:
+    name = "Actor_05/03-01-03-01-01-01-05.flac"
+    for source in ravdess_root.glob("Actor_*/*.flac"):
+        link = tmp_path / "in" / source.relative_to(ravdess_root)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(source)
+    content = (ravdess_root / name).read_bytes()
+    (tmp_path / "in" / name).unlink()
+    (tmp_path / "in" / name).write_bytes(content[: len(content) // 2])
+    started = time.perf_counter()
+    corpus, _ = prepare("ravdess", tmp_path / "in", tmp_path)
+    assert time.perf_counter() - started < 30
+    assert len(corpus.utterances) == 1_439
+    assert [(file.path, file.reason) for file in corpus.quarantined] == [(name, "truncated")]
+    assert not corpus.complete
+    assert not corpus.modified
+    with pytest.raises(SerbenchError, match=r"1 of 1440 files .*truncated"):
+        prepare("ravdess", tmp_path / "in", tmp_path, strict=True)
