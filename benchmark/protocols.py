@@ -1,6 +1,6 @@
 """Pure: a named protocol over a corpus → outer folds, with validation groups inside each training part.
 
-Built folds: speakers sorted by (gender, id), dealt snake-wise; validation groups alike from the training part.
+Built folds: speakers sorted by (gender, id), dealt snake-wise; validation groups alike from the others.
 """
 
 from __future__ import annotations
@@ -30,19 +30,13 @@ SERAB_VALIDATION = (
 )  # its only validation group; the 14 other training actors stay in training
 ACTORS = range(1, 25)
 DIAGNOSTIC = "random-80-20"
-ABOUT = {  # name → one line for `serbench list protocols`, and the source
-    "luna-jimenez-5fold": (
-        "RAVDESS, 5 folds",
-        "Luna-Jiménez et al. 2022 (MMEmotionRecognition); ResLSTM-SER",
-    ),
-    "emobox-6fold": ("RAVDESS, 6 folds", "EmoBox (arXiv 2406.07162), data/ravdess/fold_1..6"),
-    "serab": ("RAVDESS, one split into training, validation, test", "SERAB (Scheidwasser-Clow et al. 2021)"),
-    "speaker-5fold": ("any corpus, speakers dealt into 5 folds", "built: balanced by gender"),
-    "loso": ("any corpus, each speaker tested alone", "built: leave one speaker out"),
-    DIAGNOSTIC: (
-        "diagnostic: clips drawn at random, speakers on both sides",
-        "the reference study, stratified",
-    ),
+ABOUT = {  # name → one line for `serbench list protocols`, with the source
+    "luna-jimenez-5fold": "RAVDESS, 5 folds: Luna-Jiménez et al. 2022 (MMEmotionRecognition), ResLSTM-SER",
+    "emobox-6fold": "RAVDESS, 6 folds: EmoBox (arXiv 2406.07162), data/ravdess/fold_1..6",
+    "serab": "RAVDESS, one split, its own validation actors: SERAB (Scheidwasser-Clow et al. 2021)",
+    "speaker-5fold": "any corpus: speakers dealt into 5 folds, balanced by gender",
+    "loso": "any corpus: leave one speaker out",
+    DIAGNOSTIC: "any corpus, diagnostic: the reference study's random split by clip, 5 times, stratified",
 }
 NAMES = tuple(ABOUT)
 

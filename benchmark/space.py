@@ -24,8 +24,8 @@ NUMBER = ("type", "low", "high", "log", "step", "when")
 ENTRY = {"float": NUMBER, "int": NUMBER, "categorical": ("type", "choices", "when")}
 RESOURCES: dict[str, float] = {"cpus": 1, "gpus": 0, "memory_gb": 1, "time_limit_s": 600}  # of one trial
 PRUNING: dict[str, float] = {"grace": 1, "reduction": 3}  # in steps
+LEAST = {"cpus": 0.01, "gpus": 0, "memory_gb": 0.01, "time_limit_s": 1, "grace": 1, "reduction": 2}
 _TAG = "tag:yaml.org,2002:"
-_AMBIGUOUS = "tag:serbench,ambiguous"
 
 
 class Located(dict[str, Any]):
@@ -46,11 +46,21 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            _fail(event, "anchors (&) and aliases (*) are not allowed; write the value out")
-        if getattr(event, "tag", None):
-            _fail(event, f"tags are not allowed, but got {event.tag!r}; remove it")
+        if event.anchor or getattr(event, "tag", None):
+            _fail(event, "anchors (&), aliases (*) and tags (!) are not allowed; write the plain value")
+        if isinstance(event, yaml.ScalarEvent) and event.implicit[0] and event.value.lower() in _AMBIGUOUS:
+            _fail(event, f"unquoted {event.value} is a truth value to some; quote it, or write true or false")
         return super().compose_node(parent, index)
+
+
+_AMBIGUOUS = ("yes", "no", "on", "off")
+for _kind, _pattern in (
+    ("bool", r"^(true|false)$"),
+    ("null", r"^(~|null|)$"),
+    ("int", r"^[-+]?(0|[1-9][0-9]{0,17})$"),
+    ("float", r"^[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)(e[-+]?[0-9]+)?$|^[-+]?[0-9]+e[-+]?[0-9]+$"),
+):
+    _Loader.add_implicit_resolver(_TAG + _kind, re.compile(_pattern, re.IGNORECASE), None)
 
 
 def _fail(node: Any, message: str) -> NoReturn:
@@ -70,28 +80,7 @@ def _mapping(loader: _Loader, node: Any) -> Located:
     return found
 
 
-def _float(_: _Loader, node: Any) -> float:
-    if not math.isfinite(float(node.value)):
-        _fail(node, f"a number must be finite, but got {node.value}")
-    return float(node.value)
-
-
-def _ambiguous(_: _Loader, node: Any) -> NoReturn:
-    word = node.value
-    _fail(node, f'unquoted {word} is a truth value to some readers; write "{word}", or true or false')
-
-
-for _tag, _pattern in (
-    (_AMBIGUOUS, r"^(yes|no|on|off)$"),
-    (_TAG + "bool", r"^(true|false)$"),
-    (_TAG + "null", r"^(~|null|)$"),
-    (_TAG + "int", r"^[-+]?(0|[1-9][0-9]{0,17})$"),
-    (_TAG + "float", r"^[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)(e[-+]?[0-9]+)?$|^[-+]?[0-9]+e[-+]?[0-9]+$"),
-):
-    _Loader.add_implicit_resolver(_tag, re.compile(_pattern, re.IGNORECASE), None)
 _Loader.add_constructor(_TAG + "map", _mapping)
-_Loader.add_constructor(_TAG + "float", _float)
-_Loader.add_constructor(_AMBIGUOUS, _ambiguous)
 
 
 def load_strict(text: str, name: str) -> Any:
@@ -113,6 +102,11 @@ def load_strict(text: str, name: str) -> Any:
         raise SerbenchError(f"{name}: YAML nested too deeply; flatten it") from None
 
 
+def load_yaml(path: Path) -> Any:
+    """Return the value of the YAML file `path`, as `load_strict` does."""
+    return load_strict(_read(path), str(path))
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -120,16 +114,8 @@ def _read(path: Path) -> str:
         raise SerbenchError(f"{path}: must be a readable YAML file in UTF-8, but {error}") from None
 
 
-def load_yaml(path: Path) -> Any:
-    """Return the value of the YAML file `path`, as `load_strict` does."""
-    return load_strict(_read(path), str(path))
-
-
 def check_keys(found: Any, allowed: Iterable[str], what: str, required: Iterable[str] = ()) -> Located:
-    """Return `found` if it is a mapping with `allowed` keys only and all `required` ones.
-
-    Raises SerbenchError with file, line and nearest match otherwise.
-    """
+    """Return `found` if a mapping with `allowed` keys only and all `required` ones, else SerbenchError."""
     if not isinstance(found, Located):
         raise SerbenchError(f"{what} must be a mapping of key: value, but got {found!r}")
     for key in found:
@@ -167,17 +153,17 @@ class Parameter:
         return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
 
     def value(self, given: Any) -> Any:
-        """Return `given` as a plain value of this type; SerbenchError if it can't be one (range aside)."""
+        """Return `given` as a plain value of this type; ValueError if it can't be one (range aside)."""
         if self.type == "categorical":
             for choice in self.choices:
                 if _among(given, (choice,)):
                     return choice
-            raise SerbenchError(f"{self.name} must be one of {list(self.choices)}, but got {given!r}")
+            raise ValueError(f"{self.name} must be one of {list(self.choices)}, but got {given!r}")
         kind: Any = Integral if self.type == "int" else Real
         if isinstance(given, bool) or not isinstance(given, kind) or not math.isfinite(given):
-            raise SerbenchError(f"{self.name} must be a finite {self.type}, but got {given!r}")
+            raise ValueError(f"{self.name} must be a finite {self.type}, but got {given!r}")
         if self.log and given <= 0:
-            raise SerbenchError(f"{self.name} must be > 0 on a log scale, but got {given!r}")
+            raise ValueError(f"{self.name} must be > 0 on a log scale, but got {given!r}")
         return int(given) if self.type == "int" else float(given)
 
     def within(self, value: Any) -> bool:
@@ -196,7 +182,7 @@ class Space:
     pretraining: str | None
     fixed: Mapping[str, Any]
     search: tuple[Parameter, ...]
-    published_params: Mapping[str, Any]  # the reference study's values of the searched parameters
+    published_params: Mapping[str, Any]  # of the reference study; numbers may lie outside the searched range
     assumed: tuple[str, ...]  # published or fixed values that the reference study leaves open
     resources: Mapping[str, float]
     pruning: Mapping[str, float]
@@ -206,12 +192,6 @@ class Space:
     def digest(self) -> str:
         """SHA-256 of the content: comments and layout don't count, the order of parameters does."""
         return digest({**asdict(self), "text": ""})
-
-    @property
-    def published_outside(self) -> tuple[str, ...]:
-        """Names of published values that the search itself could not draw."""
-        given = self.published_params
-        return tuple(p.name for p in self.search if p.name in given and not p.within(given[p.name]))
 
     def sample(self, trial: Any) -> dict[str, Any]:
         """Draw a configuration define-by-run: only active parameters are asked for and returned."""
@@ -247,14 +227,15 @@ def _checked(search: tuple[Parameter, ...], params: Mapping[str, Any], where: st
         if name not in names:
             raise SerbenchError(f"{where}: unknown parameter {name!r}: {nearest(name, names)}")
     for p in search:
-        if p.active(checked) and p.name not in params:
-            raise SerbenchError(f"{where}: parameter {p.name!r} is missing; give it a value")
-        if not p.active(checked) and p.name in params:
-            raise SerbenchError(f"{where}: parameter {p.name!r} is inactive by its `when`; leave it out")
+        if p.active(checked) != (p.name in params):
+            state = (
+                "missing; give it a value" if p.active(checked) else "inactive by its `when`; leave it out"
+            )
+            raise SerbenchError(f"{where}: parameter {p.name!r} is {state}")
         if p.name in params:
             try:
                 checked[p.name] = p.value(params[p.name])
-            except SerbenchError as error:
+            except ValueError as error:
                 raise SerbenchError(f"{where}: {error}") from None
     return checked
 
@@ -267,7 +248,7 @@ def _parameter(name: str, entry: Any, where: str, earlier: Mapping[str, Paramete
     need(re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) is not None, "a name has letters, digits and _ only")
     need(isinstance(entry, Located), f"must be a mapping with `type`, but got {entry!r}")
     kind = entry.get("type")
-    need(isinstance(kind, str) and kind in ENTRY, f"type must be one of {', '.join(ENTRY)}, but got {kind!r}")
+    need(kind in list(ENTRY), f"type must be one of {', '.join(ENTRY)}, but got {kind!r}")
     check_keys(
         entry, ENTRY[kind], f"{kind} {name}", ("choices",) if kind == "categorical" else ("low", "high")
     )
@@ -288,11 +269,10 @@ def _parameter(name: str, entry: Any, where: str, earlier: Mapping[str, Paramete
             need(not isinstance(option, list | dict), f"a choice must be a plain value, but got {option!r}")
             need(option not in options[:place], f"choices must be unique, but {option!r} equals another")
         return Parameter(name, kind, choices=tuple(options), when=tuple(when))
-    for key in ("low", "high", "step"):
-        value = entry.get(key, 1)
-        fits = isinstance(value, int if kind == "int" else (int, float)) and not isinstance(value, bool)
-        need(fits, f"{key} must be a number of type {kind}, but got {value!r}")
     low, high, step, log = entry["low"], entry["high"], entry.get("step"), entry.get("log", False)
+    for key in ("low", "high", *(["step"] if "step" in entry else [])):
+        fits = type(entry[key]) in ((int,) if kind == "int" else (int, float)) and math.isfinite(entry[key])
+        need(fits, f"{key} must be a finite number of type {kind}, but got {entry[key]!r}")
     need(isinstance(log, bool), f"log must be true or false, but got {log!r}")
     need(low <= high, f"low <= high must hold, but got low={low}, high={high}")
     need(not log or low > 0, f"low > 0 must hold with log: true, but got low={low}")
@@ -302,33 +282,39 @@ def _parameter(name: str, entry: Any, where: str, earlier: Mapping[str, Paramete
     return made
 
 
+def _block(top: Located, key: str, allowed: Iterable[str] | None = None) -> Located:
+    found = top.get(key, Located())
+    if not isinstance(found, Located):
+        raise SerbenchError(f"{top.where(key)}: {key} must be a mapping of key: value, but got {found!r}")
+    return found if allowed is None else check_keys(found, allowed, key)
+
+
 def _numbers(top: Located, key: str, defaults: Mapping[str, float]) -> dict[str, float]:
-    given = check_keys(top.get(key, Located()), defaults, key)
+    given = _block(top, key, defaults)
     for name, value in given.items():
-        whole = key == "pruning"
-        fits = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-        least = 0 if name == "gpus" else 1 + (name == "reduction") if whole else 0.001
-        if not fits or value < least:
-            rule = f"must be a {'whole ' if whole else ''}number >= {least}"
-            raise SerbenchError(f"{given.where(name)}: {name} {rule}, but got {value!r}")
+        if type(value) not in (int, float) or not LEAST[name] <= value < math.inf:
+            raise SerbenchError(
+                f"{given.where(name)}: {name} must be a number >= {LEAST[name]}, got {value!r}"
+            )
     return {**defaults, **given}
 
 
 def parse(text: str, name: str) -> Space:
     """Return the space that the YAML `text` states; `name` stands in the errors (SerbenchError)."""
-    top = check_keys(load_strict(text, name), TOP_LEVEL, f"{name}: a search space", REQUIRED)
+    top = check_keys(load_strict(text, name), TOP_LEVEL, f"search space {name}", REQUIRED)
     for key in ("family", "features", "pretraining"):
         if not isinstance(top.get(key, ""), str):
             raise SerbenchError(f"{top.where(key)}: {key} must be text, but got {top[key]!r}")
-    entries = check_keys(top["search"], top["search"] or (), f"{top.where('search')}: search")
-    fixed = check_keys(top.get("fixed", Located()), top.get("fixed") or (), f"{top.where('fixed')}: fixed")
+    entries, fixed = _block(top, "search"), _block(top, "fixed")
+    for key, value in fixed.items():
+        if key in entries or isinstance(value, list | dict):
+            raise SerbenchError(
+                f"{fixed.where(key)}: fixed {key} must be one plain value and not searched too"
+            )
     search: dict[str, Parameter] = {}
     for key, entry in entries.items():
-        if key in fixed:
-            raise SerbenchError(f"{entries.where(key)}: {key} is fixed and searched; keep one of the two")
         search[key] = _parameter(key, entry, entries.where(key), search)
-    published = check_keys(top["published"], entries, f"{top.where('published')}: published")
-    parameters = tuple(search.values())
+    published, parameters = _block(top, "published", entries), tuple(search.values())
     checked = _checked(parameters, published, f"{top.where('published')}: published")
     assumed = top.get("assumed", [])
     if not isinstance(assumed, list) or not all(key in [*checked, *fixed] for key in assumed):
@@ -337,10 +323,7 @@ def parse(text: str, name: str) -> Space:
         )
     return Space(
         *(top["family"], top["features"], top.get("pretraining"), dict(fixed), parameters, checked),
-        tuple(assumed),
-        resources=_numbers(top, "resources", RESOURCES),
-        pruning=_numbers(top, "pruning", PRUNING),
-        text=text,
+        *(tuple(assumed), _numbers(top, "resources", RESOURCES), _numbers(top, "pruning", PRUNING), text),
     )
 
 
