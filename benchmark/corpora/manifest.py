@@ -1,0 +1,105 @@
+"""Any corpus, described by a CSV with the columns path, speaker, label and whatever else is known.
+
+The CSV is UTF-8 (a BOM is tolerated), separated by commas or semicolons. Paths are relative to its folder and
+stay below it: absolute paths and `..` are refused, because a manifest travels with published results, where
+they would point nowhere and give away a machine's folders. An utterance's id is its path without the suffix.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+from benchmark.schema import CorpusCard, SerbenchError, Utterance
+
+REQUIRED = ("path", "speaker", "label")
+
+
+def card(root: Path | None) -> CorpusCard:
+    """Return a card whose classes are the labels of the CSV at `root`, sorted.
+
+    Raises:
+        SerbenchError: as `scan`, or no CSV is given.
+    """
+    if root is None:
+        raise SerbenchError("manifest: a CSV must be given, but there is none; add --root FILE.csv")
+    labels = {utterance.label for utterance in scan(root)}
+    if len(labels) < 2:
+        raise SerbenchError(f"manifest: {root}: 2 labels are needed, but all are '{min(labels)}'; add clips")
+    return CorpusCard(
+        name="manifest",
+        title=root.name,
+        classes=tuple(sorted(labels)),
+        citation="",
+        licence="as the owner of the clips says",
+    )
+
+
+def scan(root: Path) -> list[Utterance]:
+    """Return the rows of the CSV at `root`, sorted by id; nothing is decoded.
+
+    Raises:
+        SerbenchError: one line with file, line number and rule.
+    """
+    header, rows = _read(root)
+    utterances = [_utterance(root, line, dict(zip(header, cells, strict=True))) for line, cells in rows]
+    doubled = [id_ for id_, count in Counter(utterance.id for utterance in utterances).items() if count > 1]
+    if doubled:
+        raise _error(root, f"a path may stand once, suffix aside, but '{doubled[0]}' is repeated; remove it")
+    missing = [utterance.path for utterance in utterances if not (root.parent / utterance.path).is_file()]
+    if missing:
+        shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+        raise _error(root, f"{len(missing)} files are not in the CSV's folder: {shown}; correct the paths")
+    return sorted(utterances, key=lambda utterance: utterance.id)
+
+
+def _read(root: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the header and the rows, each with its line number; empty lines are passed over."""
+    try:
+        text = root.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _error(root, f"text must be UTF-8, but byte {error.start} is not; save it as UTF-8") from error
+    except OSError as error:
+        raise _error(root, f"must be a readable CSV, but: {error.strerror}; give --root FILE.csv") from error
+    first = text.partition("\n")[0]
+    delimiter = ";" if first.count(";") > first.count(",") else ","
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
+    except csv.Error as error:
+        raise _error(root, f"line {reader.line_num} is no CSV ({error}); correct it") from error
+    if len(lines) < 2:
+        raise _error(root, "a header and at least one row are needed; add rows")
+    header = lines[0][1]
+    for column in REQUIRED:
+        if column not in header:
+            close = difflib.get_close_matches(column, header, 1)
+            hint = f"rename '{close[0]}'" if close else "add it"
+            raise _error(root, f"column '{column}' is needed, but there are {', '.join(header)}; {hint}")
+    if len(set(header)) < len(header):
+        raise _error(root, f"column names must differ, but the header is {', '.join(header)}; rename one")
+    for line, cells in lines[1:]:
+        if len(cells) != len(header):
+            raise _error(root, f"line {line} must have {len(header)} cells, but has {len(cells)}; correct it")
+    return header, lines[1:]
+
+
+def _utterance(root: Path, line: int, row: dict[str, str]) -> Utterance:
+    empty = [column for column in REQUIRED if not row[column]]
+    if empty:
+        raise _error(root, f"line {line}: '{empty[0]}' must not be empty; fill it in")
+    path = PurePosixPath(row["path"])
+    if path.is_absolute() or ".." in path.parts:
+        raise _error(
+            root,
+            f"line {line}: a path must be below the CSV's folder, but is '{path}'; move the CSV",
+        )
+    columns = {column: value for column, value in row.items() if column not in REQUIRED}
+    return Utterance(path.with_suffix("").as_posix(), path.as_posix(), row["speaker"], row["label"], columns)
+
+
+def _error(root: Path, message: str) -> SerbenchError:
+    return SerbenchError(f"manifest: {root}: {message}")

@@ -1,0 +1,64 @@
+"""The embedded corpus: the same bytes everywhere, no easy win, and speakers that leak."""
+
+import shutil
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from benchmark import audio
+from benchmark.corpora import synthetic
+from benchmark.schema import SerbenchError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made") / "synthetic"
+    synthetic.generate(folder)
+    return folder
+
+
+def test_counts_columns_and_names(folder):
+    clips = synthetic.scan(folder)
+    assert len(clips) == synthetic.CARD.official_clips == 480
+    assert Counter(clip.label for clip in clips) == dict.fromkeys(synthetic.CARD.classes, 80)
+    assert Counter(clip.speaker for clip in clips) == dict.fromkeys(sorted({c.speaker for c in clips}), 48)
+    assert {clip.columns["gender"] for clip in clips} == {"male", "female"}
+    assert {clip.columns["statement"] for clip in clips} == {"1", "2", "3", "4"}
+    assert [clip.id for clip in clips] == sorted(clip.id for clip in clips)
+
+
+def test_clips_are_sound_and_all_different(folder):
+    decoded = [audio.decode(path) for path in sorted(folder.glob("*.wav"))]
+    assert all(clip.flags == () and clip.sample_rate == 16_000 and clip.channels == 1 for clip in decoded)
+    assert all(0.7 < clip.seconds < 2.2 for clip in decoded)
+    assert len({clip.digest for clip in decoded}) == len(decoded)
+    assert max(float(np.abs(clip.samples).max()) for clip in decoded) <= 1.0
+
+
+def test_a_second_making_gives_the_same_bytes(folder, tmp_path):
+    synthetic.generate(tmp_path / "again")
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "again").iterdir())
+    assert all((folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
+
+
+def test_only_what_is_missing_or_old_is_made(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    victim = copy / "01-angry-1-1.wav"
+    before = victim.stat().st_ino
+    synthetic.generate(copy)
+    assert victim.stat().st_ino == before
+    victim.unlink()
+    synthetic.generate(copy)
+    assert victim.read_bytes() == (folder / victim.name).read_bytes()
+    (copy / "VERSION").write_text("0")
+    victim.write_bytes(b"")
+    synthetic.generate(copy)
+    assert victim.read_bytes() == (folder / victim.name).read_bytes()
+
+
+def test_a_strange_name_is_refused(folder, tmp_path):
+    (tmp_path / "01-bored-1-1.wav").touch()
+    with pytest.raises(SerbenchError, match=r"01-bored-1-1\.wav: a name must be"):
+        synthetic.scan(tmp_path)
