@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from benchmark.schema import UsageError
+from benchmark.schema import UsageError, nearest
 
 
 def names(kind: str) -> tuple[str, ...]:
@@ -26,9 +25,7 @@ def closest(value: str, known: Iterable[str], what: str) -> str:
     known = list(known)
     if value in known:
         return value
-    near = difflib.get_close_matches(value, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise UsageError(f"unknown {what} {value!r}: {hint}known: {', '.join(known)}")
+    raise UsageError(f"unknown {what} {value!r}: {nearest(value, known)}")
 
 
 def corpus(name: str) -> ModuleType:

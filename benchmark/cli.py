@@ -1,0 +1,275 @@
+"""The command line. Imports lazily, so that `serbench --help` is instant."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from benchmark import __version__
+from benchmark.schema import SerbenchError, UsageError
+
+KINDS = ("corpora", "protocols", "features", "families", "metrics")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}: see `{self.prog} --help`")
+
+
+def duration(text: str) -> float:
+    """Return the seconds of `90`, `90s`, `30m` or `2h`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not match or float(match[1]) == 0:
+        raise argparse.ArgumentTypeError(f"a duration is written 90s, 30m or 2h, but got {text!r}")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command."""
+    parser = _Parser(
+        prog="serbench", description="Search and benchmark models of speech emotion recognition."
+    )
+    parser.add_argument("--version", action="version", version=f"serbench {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, text: str, json_output: bool = True) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument(
+            "--cache", type=Path, help="cache folder (default: SERBENCH_CACHE or ~/.cache/serbench)"
+        )
+        if json_output:
+            command.add_argument(
+                "--json", action="store_true", help="print one JSON object on standard output"
+            )
+        return command
+
+    command = add("list", "what there is: corpora, protocols, features, families, metrics")
+    command.add_argument("kind", nargs="?", metavar="|".join(KINDS))
+
+    command = add("fetch", "bring a corpus or pretrained weights into the cache, checked by hash")
+    command.add_argument("name")
+    command.add_argument("--from", dest="source", type=Path, help="a file that is already here")
+
+    command = add("prepare", "check a corpus's audio and compute its features")
+    command.add_argument("corpus")
+    _corpus_options(command)
+    command.add_argument(
+        "--features", default="functionals", help="feature set to compute (default: functionals)"
+    )
+
+    command = add("run", "search, evaluate and seal a bundle")
+    command.add_argument("study", nargs="?", type=Path, help="a study file instead of options")
+    command.add_argument("--corpus", help="name of a corpus: see `serbench list corpora`")
+    _corpus_options(command)
+    command.add_argument("--protocol", help="default: luna-jimenez-5fold on ravdess, else speaker-5fold")
+    command.add_argument("--families", help="systems, separated by commas (default: all)")
+    command.add_argument("--trials", type=int, help="trials of each search (default: 40)")
+    command.add_argument("--time-budget", type=duration, help="wall time of each search, e.g. 30m")
+    command.add_argument("--seeds", type=int, help="refits of each selected configuration (default: 5)")
+    command.add_argument("--sampler", help="tpe (default) or random")
+    command.add_argument("--inner-folds", type=int, help="validation groups that a trial uses (default: 3)")
+    command.add_argument("--concurrency", type=int, help="trials at once in each search (default: 1)")
+    command.add_argument("--no-prune", action="store_true", help="let every trial reach its last step")
+    command.add_argument("--spaces", type=Path, help="folder of search spaces (default: the packaged ones)")
+    command.add_argument("--storage", help="Ray Tune's storage, shared by all nodes of a cluster")
+    command.add_argument(
+        "--address", help="a running Ray cluster: auto or HOST:PORT (default: a private one)"
+    )
+    command.add_argument("--mlflow", help="an MLflow server (default: a SQLite file under --out)")
+    command.add_argument("--name", help="name of the bundle (default: <corpus>-<protocol>)")
+    command.add_argument(
+        "--out", type=Path, default=Path("results"), help="where bundles go (default: results)"
+    )
+    command.add_argument("--resume", action="store_true", help="go on with an unfinished study")
+
+    command = add("report", "rebuild a bundle's tables and seal it again")
+    command.add_argument("bundle", type=Path)
+    command = add("verify", "recompute every number and checksum of a bundle")
+    command.add_argument("bundle", type=Path)
+    command = add("ui", "MLflow UI on the study's store, on this machine only", json_output=False)
+    command.add_argument("bundle", nargs="?", type=Path)
+    command.add_argument("--out", type=Path, default=Path("results"))
+    command.add_argument("--mlflow", help="an MLflow server or store (default: the SQLite file under --out)")
+    command.add_argument("--port", type=int, default=5000)
+    return parser
+
+
+def _corpus_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--root", type=Path, help="folder of the corpus, or a CSV for `manifest`")
+    command.add_argument("--strict", action="store_true", help="stop at the first bad clip")
+    command.add_argument(
+        "--allow-modified", action="store_true", help="accept audio that differs from the official release"
+    )
+
+
+def _cache(args: argparse.Namespace) -> Path:
+    from benchmark.cache import default_folder
+
+    return args.cache or default_folder()
+
+
+def run_list(args: argparse.Namespace) -> dict[str, Any]:
+    """List what is registered, one kind or all."""
+    from benchmark import metrics, protocols, registry
+
+    kinds = [registry.closest(args.kind, KINDS, "kind")] if args.kind else list(KINDS)
+    known: dict[str, list[str]] = {}
+    for kind in kinds:
+        if kind == "protocols":
+            known[kind] = list(protocols.NAMES)
+        elif kind == "metrics":
+            known[kind] = list(metrics.METRICS)
+        else:
+            known[kind] = list(registry.names(kind))
+    if not args.json:
+        for kind, names in known.items():
+            print(f"{kind}: {', '.join(names)}")
+    return known
+
+
+def run_fetch(args: argparse.Namespace) -> dict[str, Any]:
+    """Fetch a corpus or weights."""
+    from benchmark import fetch
+
+    path = fetch.fetch(args.name, _cache(args), source=args.source)
+    if not args.json:
+        print(path)
+    return {"name": args.name, "path": str(path)}
+
+
+def run_prepare(args: argparse.Namespace) -> dict[str, Any]:
+    """Check a corpus and compute its features."""
+    from benchmark import prepare
+
+    corpus, root = prepare.prepare(
+        args.corpus, args.root, _cache(args), strict=args.strict, allow_modified=args.allow_modified
+    )
+    table = prepare.feature_table(corpus, root, args.features, _cache(args))
+    found = {
+        "corpus": corpus.card.name, "digest": corpus.digest, "clips": len(corpus.utterances),
+        "official_clips": corpus.card.official_clips, "complete": corpus.complete,
+        "modified": corpus.modified,
+        "speakers": len({u.speaker for u in corpus.utterances}), "classes": list(corpus.card.classes),
+        "quarantined": [{"path": q.path, "reason": q.reason, "detail": q.detail} for q in corpus.quarantined],
+        "notes": list(corpus.notes), "features": {"name": table.name, "columns": len(table.columns)},
+    }  # fmt: skip
+    if not args.json:
+        for key, value in found.items():
+            print(f"{key}: {value}")
+    return found
+
+
+def run_run(args: argparse.Namespace) -> dict[str, Any]:
+    """Run a study to a sealed bundle and print its leaderboard."""
+    from benchmark import registry, study
+    from benchmark.report import leaderboard
+    from benchmark.spec import StudySpec, default_protocol, read_spaces, read_study
+
+    given = {
+        "name": args.name, "trials": args.trials, "seeds": args.seeds, "sampler": args.sampler,
+        "inner_folds": args.inner_folds, "concurrency": args.concurrency, "time_budget": args.time_budget,
+        "prune": False if args.no_prune else None, "allow_modified": args.allow_modified or None,
+        "protocol": args.protocol, "corpus": args.corpus,
+    }  # fmt: skip
+    families = tuple(name.strip() for name in args.families.split(",")) if args.families else None
+    frozen: dict[str, Any] = {}
+    if args.study:
+        spaces = read_spaces(families, args.spaces) if families else None
+        spec, frozen = read_study(args.study, **given, systems=families, spaces=spaces)
+    else:
+        if not args.corpus:
+            raise UsageError("run needs --corpus NAME or a study file: see `serbench list corpora`")
+        registry.closest(args.corpus, registry.names("corpora"), "corpus")
+        systems = families or registry.names("families")
+        given = {"name": "", "protocol": default_protocol(args.corpus)} | {
+            key: value for key, value in given.items() if value is not None
+        }
+        spec = StudySpec(
+            systems=systems, spaces=read_spaces(systems, args.spaces), **given
+        ).with_default_name()
+    place = study.Place(
+        out=args.out, cache=_cache(args), root=args.root, address=args.address, storage=args.storage,
+        mlflow=args.mlflow, resume=args.resume, strict=args.strict,
+    )  # fmt: skip
+    folder = study.run(spec, place, frozen)
+    rows = leaderboard.read(folder)
+    if not args.json:
+        print(leaderboard.text(rows))
+        print(f"\nBundle: {folder}    check it: serbench verify {folder}")
+    return {"bundle": str(folder), "leaderboard": rows}
+
+
+def run_report(args: argparse.Namespace) -> dict[str, Any]:
+    """Rebuild the tables of a verified bundle."""
+    from benchmark import bundle
+    from benchmark.report import leaderboard
+
+    problems = bundle.verify(args.bundle)
+    if problems:
+        raise SerbenchError(f"{args.bundle} does not verify, so nothing was rebuilt: {problems[0]}")
+    rows = leaderboard.write(args.bundle)
+    bundle.seal(args.bundle)
+    if not args.json:
+        print(leaderboard.text(rows))
+    return {"bundle": str(args.bundle), "leaderboard": rows}
+
+
+def run_verify(args: argparse.Namespace) -> dict[str, Any]:
+    """Recompute a bundle; exit status 1 where anything differs."""
+    from benchmark import bundle
+
+    problems = bundle.verify(args.bundle)
+    if not args.json:
+        print("\n".join(problems) or f"{args.bundle}: every checksum and every number agrees")
+    args.status = 1 if problems else 0
+    return {"bundle": str(args.bundle), "verified": not problems, "problems": problems}
+
+
+def run_ui(args: argparse.Namespace) -> dict[str, Any]:
+    """Serve the MLflow UI until interrupted."""
+    from benchmark import records, tracking
+
+    uri = args.mlflow or tracking.default_uri(args.bundle.parent if args.bundle else args.out)
+    name = None
+    if args.bundle:
+        tags, events = records.read_events(args.bundle)
+        name = tags["study"]
+        tracking.mirror(events, uri, tags, args.bundle.parent)
+    process, url = tracking.serve_ui(uri, port=args.port, experiment=name)
+    print(f"MLflow UI: {url}    (Ctrl-C ends it)", flush=True)
+    try:
+        process.wait()
+    finally:
+        process.terminate()
+    return {"url": url}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit status: 0 done, 1 failed, 2 usage, 130 interrupted."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended politely: as Ctrl-C
+    try:
+        args = build_parser().parse_args(argv)
+        args.status = 0
+        found = globals()[f"run_{args.command}"](args)
+        if getattr(args, "json", False):
+            print(json.dumps(found, ensure_ascii=False))
+        return int(args.status)
+    except SerbenchError as error:
+        print(f"serbench: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        resume = [*argv, *([] if "--resume" in argv else ["--resume"])]
+        again = f": go on with `serbench {' '.join(resume)}`" if argv[:1] == ["run"] else ""
+        print(f"\nserbench: interrupted{again}", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,144 @@
+"""The only importer of Ray's core: connect, share data, run functions where there is room."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from benchmark.schema import SerbenchError
+
+ATTEMPTS = 3  # of a task whose worker or node dies
+
+
+@contextlib.contextmanager
+def connect(address: str | None = None) -> Iterator[None]:
+    """Join the cluster at `address` (`auto` or HOST:PORT), or start a private one on this machine.
+
+    Raises:
+        SerbenchError: no cluster answers at `address`.
+    """
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "configure_logging": True,
+    }
+    owned = not ray.is_initialized()
+    try:
+        if owned and address:
+            ray.init(address=address, **quiet)
+        elif owned:  # "local": a cluster that happens to run here is never joined by accident
+            ray.init(address="local", include_dashboard=False, **quiet)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first_line = str(error).splitlines()[0]
+        raise SerbenchError(
+            f"no Ray cluster at {address!r} ({first_line}): start one, or leave --address out"
+        ) from None
+    try:
+        yield
+    finally:
+        if owned:
+            ray.shutdown()
+
+
+def resources() -> dict[str, float]:
+    """Return the cluster's CPUs and GPUs."""
+    total = ray.cluster_resources()
+    return {"cpus": total.get("CPU", 1.0), "gpus": total.get("GPU", 0.0)}
+
+
+def put(value: Any) -> Any:
+    """Place `value` in the object store once; hand the reference to tasks inside a tuple."""
+    return ray.put(value)
+
+
+def get(reference: Any) -> Any:
+    """Return the value behind a reference of `put`, arrays shared and read-only."""
+    return ray.get(reference)
+
+
+def map(
+    function: Callable[..., Any], tasks: Sequence[tuple], *, cpus: float = 1, gpus: float = 0
+) -> Iterator[tuple[int, Any]]:
+    """Run `function(*task)` for every task; yield (position, result or the exception) as they end.
+
+    A task whose worker or node dies is started again elsewhere, `ATTEMPTS` times in all.
+    """
+    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=ATTEMPTS - 1)(function)
+    waiting = {remote.remote(*task): position for position, task in enumerate(tasks)}
+    while waiting:
+        done, _ = ray.wait(list(waiting), num_returns=1)
+        for reference in done:
+            position = waiting.pop(reference)
+            try:
+                yield position, ray.get(reference)
+            except RayError as error:
+                yield position, error
+
+
+class Pool:
+    """Runs coordinators, which need no CPU of their own, a few at a time on the driver's node."""
+
+    def __init__(self, function: Callable[..., Any], size: int):
+        here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        remote: Any = ray.remote(num_cpus=0, scheduling_strategy=here, max_restarts=-1)(_Coordinator)
+        self._idle = [remote.remote(function) for _ in range(size)]
+        self._busy: dict[Any, tuple[str, Any]] = {}
+        self._queue: Queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+
+    @property
+    def free(self) -> int:
+        """How many coordinators are idle."""
+        return len(self._idle)
+
+    @property
+    def busy(self) -> list[str]:
+        """Names of what runs now."""
+        return [name for name, _ in self._busy.values()]
+
+    def start(self, name: str, *args: Any) -> None:
+        """Run `function(emit, *args)` on an idle coordinator; `emit(event)` reaches `events`."""
+        actor = self._idle.pop()
+        self._busy[actor.run.remote(self._queue, *args)] = (name, actor)
+
+    def events(self, timeout: float = 0.5) -> list[Any]:
+        """Return the events that came in, waiting up to `timeout` seconds for the first."""
+        try:
+            first = self._queue.get(timeout=timeout)
+        except Empty:
+            return []
+        return [first, *self._queue.get_nowait_batch(self._queue.size())]
+
+    def finished(self) -> list[tuple[str, Exception | None]]:
+        """Return what has ended since the last call, with its error if it broke."""
+        done, _ = (
+            ray.wait(list(self._busy), num_returns=len(self._busy), timeout=0) if self._busy else ([], [])
+        )
+        ended: list[tuple[str, Exception | None]] = []
+        for reference in done:
+            name, actor = self._busy.pop(reference)
+            self._idle.append(actor)
+            try:
+                ray.get(reference)
+                ended.append((name, None))
+            except RayError as error:
+                ended.append((name, error))
+        return ended
+
+
+class _Coordinator:
+    """One process that runs one search after another."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self._function = function
+
+    def run(self, queue: Queue, *args: Any) -> None:
+        self._function(queue.put_nowait, *args)

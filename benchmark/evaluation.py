@@ -1,0 +1,186 @@
+"""Refit the selected configurations, then open each test part once.
+
+Fitting and testing are two passes: what fits never holds a test clip, what predicts never holds a test
+label. Every opening of a test part is noted in `openings.csv` beside the bundles.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, time
+from typing import Any
+
+import numpy as np
+
+from benchmark import bundle, cluster, files, records, registry, trainable
+from benchmark.schema import Fold, digest
+from benchmark.scores import Run
+
+MAJORITY = "majority"
+ATTEMPTS = 2  # a refit that fails is tried once more, then stands as the constant predictor
+
+
+@dataclass(frozen=True)
+class Refit:
+    """One frozen configuration, one fold, one seed: a run before it has been scored."""
+
+    system: str  # the row: `svm`, `svm-published`, `majority`
+    family: str
+    pretraining: str
+    features: str
+    fold: int
+    seed: int
+    config: Mapping[str, Any]
+    cpus: float = 1
+    gpus: float = 0
+
+    @property
+    def folder(self) -> str:
+        """Return the run's folder in the bundle."""
+        return f"runs/{self.system}/fold-{self.fold}/seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a refit leaves: the model's files, or the reason why there is none."""
+
+    files: Mapping[str, bytes]
+    parameters: int
+    seconds: float
+    history: Sequence[Mapping[str, Any]]
+    failure: str = ""
+
+
+def training_seed(study: str, refit: Refit) -> int:
+    """Return the 31-bit seed of a refit, from the study's digest and the run's place in it."""
+    return int(digest([study, refit.system, refit.fold, refit.seed])[:8], 16) >> 1
+
+
+def fit(family: str, config: Mapping[str, Any], data: tuple[Any], seed: int, threads: int) -> Fitted:
+    """Fit in a worker on the whole training part of a fold; never raises."""
+    failure = ""
+    for _ in range(ATTEMPTS):
+        begun = perf_counter()
+        try:
+            model, history = trainable.refit(
+                registry.family(family), config, cluster.get(data[0]), seed=seed, threads=threads
+            )
+            with tempfile.TemporaryDirectory() as folder:
+                model.save(Path(folder))
+                files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+            return Fitted(files, int(model.parameters), perf_counter() - begun, history)
+        except Exception as error:  # the border of a refit: it is counted in failed_runs, with its reason
+            failure = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    return Fitted({}, 0, perf_counter() - begun, [], failure)
+
+
+def predict(family: str, files: Mapping[str, bytes], x: np.ndarray) -> np.ndarray:
+    """Return the (clips, classes) probabilities of a stored model, in a worker."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        return registry.family(family).load(Path(folder)).predict_proba(x)
+
+
+def priors(part: trainable.TrainingPart) -> np.ndarray:
+    """Return the class shares of a training part: the constant predictor."""
+    return np.bincount(part.y, minlength=part.classes) / len(part.y)
+
+
+def fit_all(
+    refits: Sequence[Refit], parts: Mapping[tuple[str, int], Any], study: str
+) -> Iterator[tuple[Refit, Fitted]]:
+    """Fit every refit on the cluster; yield each as it ends.
+
+    What stays the same over seeds is computed once: a family that is not SEEDED is fitted for its
+    first missing seed, and the others share that model.
+    """
+    leaders: dict[tuple[str, int, int], list[Refit]] = {}
+    for refit in refits:
+        if refit.family != MAJORITY:
+            seeded = registry.family(refit.family).SEEDED
+            leaders.setdefault((refit.system, refit.fold, refit.seed if seeded else 0), []).append(refit)
+        else:
+            yield refit, Fitted({}, 0, 0.0, [])
+    groups = list(leaders.values())
+    for needs in sorted({(group[0].cpus, group[0].gpus) for group in groups}):
+        same = [group for group in groups if (group[0].cpus, group[0].gpus) == needs]
+        tasks = [
+            (
+                group[0].family,
+                dict(group[0].config),
+                (parts[group[0].features, group[0].fold],),
+                training_seed(study, group[0]),
+                max(1, int(needs[0])),
+            )
+            for group in same
+        ]
+        for position, result in cluster.map(fit, tasks, cpus=needs[0], gpus=needs[1]):
+            fitted = (
+                result if isinstance(result, Fitted) else Fitted({}, 0, 0.0, [], f"worker died: {result}")
+            )
+            for refit in same[position]:
+                yield refit, fitted
+
+
+def open_test(
+    fold: Fold,
+    fitted: Sequence[tuple[Refit, Fitted]],
+    features: Callable[[str, tuple[str, ...]], np.ndarray],
+    truth: np.ndarray,
+    speakers: Sequence[str],
+    constant: np.ndarray,
+) -> Iterator[tuple[Refit, Fitted, Run]]:
+    """Score the refits of one fold on its test speakers: each test part is opened here and only here.
+
+    Args:
+        features: (feature set, ids) → (clips, columns).
+        truth: (clips,) class index of each test clip, in the order of `fold.test`.
+        constant: (classes,) training priors, for `majority` and refits that failed.
+    """
+    models: dict[int, np.ndarray] = {}  # equal models (unseeded families) predict once
+    tasks, keys = [], []
+    for refit, result in fitted:
+        if result.files and id(result) not in models:
+            models[id(result)] = np.empty(0)
+            keys.append(id(result))
+            tasks.append((refit.family, dict(result.files), features(refit.features, fold.test)))
+    for position, outcome in cluster.map(predict, tasks):
+        if isinstance(outcome, Exception):
+            raise outcome
+        models[keys[position]] = outcome
+    for refit, result in fitted:
+        probabilities = models.get(id(result), np.tile(constant, (len(fold.test), 1)))
+        yield (
+            refit,
+            result,
+            Run(
+                system=refit.system, family=refit.family, pretraining=refit.pretraining, fold=fold.number,
+                seed=refit.seed, ids=fold.test, speakers=tuple(speakers), truth=truth,
+                predicted=probabilities.argmax(axis=1), probabilities=probabilities,
+            ),
+        )  # fmt: skip
+
+
+def record(folder: Path, refit: Refit, fitted: Fitted, run: Run, classes: Sequence[str]) -> dict[str, Any]:
+    """Write a scored run into the bundle and return its journal event."""
+    result = {
+        "params": dict(refit.config), "parameters": fitted.parameters, "seconds": fitted.seconds,
+        "cpus": refit.cpus, "gpus": refit.gpus, "failed": bool(fitted.failure), "reason": fitted.failure,
+    }  # fmt: skip
+    bundle.write_run(folder, run, result, fitted.history, classes)
+    written = files.read_json(folder / refit.folder / "result.json")
+    return records.refit_event(written, refit.folder, fitted.history) | {"time": time()}
+
+
+def note_opening(results: Path, row: Mapping[str, Any]) -> None:
+    """Append a line to `openings.csv`: when, by which study, which test part, for how many runs."""
+    path = results / "openings.csv"
+    fresh = not path.exists()
+    with path.open("a", encoding="utf-8") as file:
+        if fresh:
+            file.write(",".join(row) + "\n")
+        file.write(",".join(str(value) for value in row.values()) + "\n")

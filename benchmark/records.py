@@ -1,0 +1,232 @@
+"""The bundle's files about the study itself and its searches: frozen first, derived from the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from benchmark import files, prepare
+from benchmark.journal import COMPLETE, State, TrialRecord, read
+from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest
+
+if TYPE_CHECKING:
+    from benchmark.study import Study
+
+TRIAL_COLUMNS = ("trial_id", "number", "state", "reason", "score", "steps", "seconds")
+
+
+def refuse_change(before: Mapping[str, Any], now: Mapping[str, Any], what: str) -> None:
+    """Raise SerbenchError with the first differences if the frozen values are not those of now."""
+    old, new = _flat(before), _flat(now)
+    changed = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
+    if changed:
+        shown = "; ".join(f"{key}: {_short(old.get(key))} → {_short(new.get(key))}" for key in changed[:3])
+        raise SerbenchError(
+            f"{what} was made with other inputs and can't go on ({shown}): "
+            "restore them, or start a new study with --name"
+        )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return {k: v for key, inner in value.items() for k, v in _flat(inner, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): value}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else text[:12] + "…"
+
+
+def freeze(
+    folder: Path, study: Study, environment: Mapping[str, Any], report: Mapping[str, Any], *, resumed: bool
+) -> None:
+    """Write what is fixed before the first trial; on resume, refuse another study, data or code.
+
+    Raises:
+        SerbenchError: the folder was started with another space, corpus, split, budget or code.
+    """
+    path = folder / "study.yaml"
+    if resumed and path.exists():
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        refuse_change(
+            _settings(before), _settings(yaml.safe_load(study.spec.to_yaml(study.digests))), folder.name
+        )
+        code = files.read_json(folder / "environment.json")["code_digest"]
+        refuse_change({"code": code}, {"code": environment["code_digest"]}, folder.name)
+        return
+    card, corpus = study.corpus.card, study.corpus
+    files.write_json(folder / "environment.json", environment)
+    files.write_json(
+        folder / "corpus.json",
+        {
+            "name": card.name, "classes": list(card.classes), "digest": corpus.digest, "title": card.title,
+            "version": card.version, "citation": card.citation, "licence": card.licence, "doi": card.doi,
+            "official_clips": card.official_clips, "accepted_clips": len(corpus.utterances),
+            "complete": corpus.complete, "modified": corpus.modified, "notes": list(corpus.notes),
+            "schema_version": SCHEMA_VERSION,
+        },
+        sort_keys=False,
+    )  # fmt: skip
+    rows = prepare.manifest_rows(corpus)
+    files.write_csv(folder / "manifest.csv", list(dict.fromkeys(key for row in rows for key in row)), rows)
+    files.write_json(folder / "splits.json", study.split.to_json())
+    files.write_json(folder / "audit.json", report)
+    files.write_text(path, study.spec.to_yaml(study.digests))
+
+
+def _settings(content: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: value for key, value in content.items() if key not in ("concurrency", "bootstrap_seed", "spaces")
+    }
+
+
+def write_searches(folder: Path, study: Study, state: State) -> dict[tuple[str, int], dict[str, Any]]:
+    """Write searches/<system>/fold-<k>/ from the journal; return the selected configurations.
+
+    Raises:
+        SerbenchError: a search has no complete trial, so no winner; the reasons are listed.
+    """
+    best = {}
+    for system in study.spec.systems:
+        space = study.spec.space(system)
+        for fold in study.split.folds:
+            place = folder / "searches" / system / f"fold-{fold.number}"
+            trials = _sorted(state.ended(f"{system}/fold-{fold.number}/{study.spec.sampler}"))
+            files.write_text(place / "space.yaml", space.text)
+            _write_trials(place / "trials.csv", trials)
+            _write_steps(place / "steps.csv", trials)
+            baseline = _sorted(state.ended(f"{system}/fold-{fold.number}/baseline"))
+            if baseline:
+                _write_trials(place / "random.csv", baseline)
+            winner = select(trials, f"{system}, fold {fold.number}")
+            best[system, fold.number] = winner.params
+            files.write_json(
+                place / "best.json",
+                {
+                    "schema_version": SCHEMA_VERSION, "system": system, "fold": fold.number,
+                    "sampler": study.spec.sampler, "trial_id": winner.trial_id, "number": winner.number,
+                    "score": winner.score, "steps": max(winner.steps), "params": winner.params,
+                },
+            )  # fmt: skip
+    return best
+
+
+def select(trials: Iterable[TrialRecord], where: str) -> TrialRecord:
+    """Return the complete trial with the best score, the earliest number on a tie.
+
+    Raises:
+        SerbenchError: no trial reached its last step.
+    """
+    trials = list(trials)
+    complete = [t for t in trials if t.state == COMPLETE and t.score is not None]
+    if not complete:
+        reasons = "; ".join(sorted({t.reason for t in trials if t.reason})) or "none was complete"
+        raise SerbenchError(f"{where}: all {len(trials)} trials failed, so there is no winner: {reasons}")
+    return min(complete, key=lambda t: (-float(t.score or 0.0), t.number))
+
+
+def _sorted(trials: Iterable[TrialRecord]) -> list[TrialRecord]:
+    return sorted(trials, key=lambda t: t.number)
+
+
+def _write_trials(path: Path, trials: list[TrialRecord]) -> None:
+    names = list(dict.fromkeys(name for t in trials for name in t.params))
+    rows = [
+        {
+            "trial_id": t.trial_id, "number": t.number, "state": t.state, "reason": t.reason,
+            "score": t.score, "steps": max(t.steps, default=0), "seconds": round(t.seconds, 3),
+            **{f"param.{name}": value for name, value in t.params.items()},
+        }
+        for t in trials
+    ]  # fmt: skip
+    files.write_csv(path, [*TRIAL_COLUMNS, *(f"param.{name}" for name in sorted(names))], rows)
+
+
+def _write_steps(path: Path, trials: list[TrialRecord]) -> None:
+    rows = [
+        {"trial_id": t.trial_id, "step": step, **values}
+        for t in trials
+        for step, values in sorted(t.steps.items())
+    ]
+    files.write_csv(path, ["trial_id", "step", "score", "loss", "lr"], rows)
+
+
+def read_events(folder: Path) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
+    """Return the MLflow tags of a bundle and its journal's events, rebuilt from the CSV files."""
+    study = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
+    commit = files.read_json(folder / "environment.json")["commit"]
+    return tags(study, commit), _events(folder, study)
+
+
+def tags(study: Mapping[str, Any], commit: str) -> dict[str, str]:
+    """Return what every MLflow run of a study is tagged with, from the content of study.yaml."""
+    frozen = study["digests"]
+    return {
+        "schema_version": str(SCHEMA_VERSION), "study": study["name"], "study_digest": frozen["study"],
+        "corpus": study["corpus"], "corpus_digest": frozen["corpus"], "protocol": study["protocol"],
+        "fingerprint": frozen["fingerprint"], "commit": commit,
+    }  # fmt: skip
+
+
+def _events(folder: Path, study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    journal = folder / "journal.jsonl"
+    if journal.exists():  # unfinished: the journal itself
+        yield from read(journal)[0]
+        return
+    for place in sorted(folder.glob("searches/*/fold-*")):
+        system, fold = place.parent.name, int(place.name.removeprefix("fold-"))
+        steps: dict[str, list[dict[str, str]]] = {}
+        for row in files.read_csv(place / "steps.csv"):
+            steps.setdefault(row["trial_id"], []).append(row)
+        for name, sampler in (("trials.csv", study["sampler"]), ("random.csv", "baseline")):
+            if not (place / name).exists():
+                continue
+            labels = {
+                "search": f"{system}/fold-{fold}/{sampler}", "system": system,
+                "family": system.partition("@")[0], "fold": fold, "sampler": sampler,
+            }  # fmt: skip
+            yield {"event": "search_started", **labels}
+            for row in files.read_csv(place / name):
+                yield from _trial_events(row, steps.get(row["trial_id"], []), labels)
+            yield {"event": "search_ended", **labels, "reason": ""}
+    for path in sorted(folder.glob("runs/*/fold-*/seed-*/result.json")):
+        result = files.read_json(path)
+        where = path.parent.relative_to(folder).as_posix()
+        history = files.read_csv(path.parent / "history.csv")
+        yield refit_event(result, where, [{k: _number(v) for k, v in row.items()} for row in history])
+
+
+def _trial_events(
+    row: Mapping[str, str], steps: Iterable[Mapping[str, str]], labels: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    params = {
+        key.removeprefix("param."): value for key, value in row.items() if key.startswith("param.") and value
+    }
+    common = {**labels, "trial_id": row["trial_id"], "number": int(row["number"]), "params": params}
+    yield {"event": "trial_started", **common}
+    for step in steps:
+        values = {key: _number(step[key]) for key in ("score", "loss", "lr")}
+        yield {"event": "step", **common, "step": int(step["step"]), **values}
+    yield {
+        "event": "trial_ended", **common, "state": row["state"], "reason": row["reason"],
+        "score": _number(row["score"]), "steps": int(row["steps"]), "seconds": float(row["seconds"]),
+    }  # fmt: skip
+
+
+def refit_event(
+    result: Mapping[str, Any], folder: str, history: Iterable[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the journal's event of a scored run, from its result.json."""
+    kept = ("system", "family", "fold", "seed", "params", "metrics", "seconds")
+    return {
+        "event": "refit", "run_id": digest([folder])[:16], "folder": folder, "history": list(history),
+        **{key: result[key] for key in kept},
+    }  # fmt: skip
+
+
+def _number(cell: str) -> float | None:
+    return float(cell) if cell else None

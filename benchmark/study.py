@@ -1,0 +1,305 @@
+"""The line from corpus to sealed bundle: prepare, audit, search, evaluate, report, seal."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import gmtime, strftime
+from typing import Any
+
+import numpy as np
+import yaml
+
+from benchmark import audit, bundle, cluster, environment, evaluation, prepare, protocols, records, registry
+from benchmark.evaluation import MAJORITY, Fitted, Refit
+from benchmark.journal import Journal
+from benchmark.progress import StudyProgress, step
+from benchmark.report import leaderboard
+from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError
+from benchmark.spec import StudySpec
+from benchmark.trainable import TrainingPart
+
+COORDINATOR_DEATHS = 3  # of one search, before the study gives up
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study runs, which changes no number: folders, cluster, MLflow."""
+
+    out: Path
+    cache: Path
+    root: Path | None = None
+    address: str | None = None
+    storage: str | None = None
+    mlflow: str | None = None
+    resume: bool = False
+    strict: bool = False
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study whose every input is known: nothing below changes it."""
+
+    spec: StudySpec
+    corpus: Corpus
+    split: Split
+    tables: Mapping[str, FeatureTable]
+    digest: str
+    digests: Mapping[str, Any]  # what study.yaml freezes, for whoever runs it again
+
+    def part(self, features: str, fold: Fold) -> TrainingPart:
+        """Return the training part of a fold, the only data that a search or a refit is handed."""
+        audit.assert_disjoint(fold.train, fold.test, f"fold {fold.number}")
+        rows = {id_: row for row, id_ in enumerate(fold.train)}
+        known = {u.id: u for u in self.corpus.utterances}
+        return TrainingPart(
+            ids=fold.train,
+            x=self.tables[features].rows(fold.train),
+            y=self.truth(fold.train),
+            groups=np.array([known[id_].speaker for id_ in fold.train]),
+            validation=tuple(np.array([rows[id_] for id_ in group]) for group in fold.validation_groups),
+            classes=len(self.corpus.card.classes),
+        )
+
+    def truth(self, ids: tuple[str, ...]) -> np.ndarray:
+        """Return the class index of each id."""
+        classes = {label: index for index, label in enumerate(self.corpus.card.classes)}
+        labels = {u.id: classes[u.label] for u in self.corpus.utterances}
+        return np.array([labels[id_] for id_ in ids], dtype=np.int64)
+
+
+def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) -> Path:
+    """Run `spec` to a sealed bundle and return its folder.
+
+    Args:
+        frozen: the digests of the study file that `spec` came from; they must come out the same.
+
+    Raises:
+        SerbenchError: bad input, a leak, a refused resume, or a search in which every trial failed.
+    """
+    folder = place.out / spec.name
+    if bundle.is_sealed(folder):
+        raise UsageError(f"{folder} is sealed and never overwritten: choose another --name")
+    if (folder / "journal.jsonl").exists() and not place.resume:
+        raise UsageError(
+            f"{folder} holds an unfinished study: add --resume to go on, or choose another --name"
+        )
+    study = plan(spec, place)
+    if frozen:
+        records.refuse_change(dict(frozen), dict(study.digests), "the study file")
+    report = audit.audit(study.corpus, study.split)
+    audit.refuse(report)
+    with contextlib.ExitStack() as stack:
+        journal = stack.enter_context(contextlib.closing(Journal(folder)))
+        records.freeze(folder, study, environment.describe(), report, resumed=place.resume)
+        syncer = _syncer(study, place, journal)
+        stack.push(lambda broken, *_: _close(syncer, finished=broken is None))
+        step(f"Ray: {place.address or 'a private cluster on this machine'}")
+        stack.enter_context(cluster.connect(place.address))
+        parts = {
+            (features, fold.number): cluster.put(study.part(features, fold))
+            for features in study.tables
+            for fold in study.split.folds
+        }
+        rows = len(study.spec.systems) * 2 + 1
+        total = _trials(spec, study.split) + rows * len(study.split.folds) * spec.seeds
+        ended = [t for t in journal.state.trials.values() if t.ended]
+        progress = StudyProgress(
+            total, len(ended) + len(journal.state.refits), sum(t.state == "FAILED" for t in ended)
+        )
+        stack.callback(progress.close)
+
+        def keep(event: dict[str, Any]) -> None:
+            journal.append(event)
+            syncer.offer(event)
+            progress.event(event)
+
+        search(study, place, journal, parts, keep)
+        best = records.write_searches(folder, study, journal.state)
+        evaluate(study, place, journal, parts, best, keep)
+    for left_over in (folder / ".tune", folder / "journal.jsonl"):
+        shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink(missing_ok=True)
+    leaderboard.write(folder)
+    bundle.write_card(folder)
+    bundle.seal(folder)
+    return folder
+
+
+def plan(spec: StudySpec, place: Place) -> Study:
+    """Prepare the corpus and its features, apply the protocol, and digest it all."""
+    step(f"Corpus: {spec.corpus}")
+    corpus, root = prepare.prepare(
+        spec.corpus, place.root, place.cache, strict=place.strict, allow_modified=spec.allow_modified,
+        max_bad=spec.max_bad,
+    )  # fmt: skip
+    for note in corpus.notes:
+        step(f"  note: {note}")
+    for bad in corpus.quarantined:
+        step(f"  quarantined: {bad.path}: {bad.reason}: {bad.detail}")
+    split = protocols.split(spec.protocol, corpus, groups=max(3, spec.inner_folds))
+    if spec.folds:
+        kept = tuple(fold for fold in split.folds if fold.number in spec.folds)
+        if len(kept) < len(spec.folds):
+            raise UsageError(f"folds must be among 1 to {len(split.folds)}, but got {list(spec.folds)}")
+        split = replace(split, folds=kept)
+    names = sorted({spec.space(system).features for system in spec.systems})
+    tables = {}
+    for name in names:
+        step(f"Features: {name}")
+        tables[name] = prepare.feature_table(corpus, root, name, place.cache)
+    features = {name: registry.feature(name).digest() for name in names}
+    digest = spec.digest(corpus.digest, split.fingerprint, features)
+    digests = {
+        "study": digest, "corpus": corpus.digest, "fingerprint": split.fingerprint, "features": features,
+        "spaces": {system: spec.space(system).digest for system in spec.systems},
+    }  # fmt: skip
+    return Study(spec, corpus, split, tables, digest, digests)
+
+
+def _trials(spec: StudySpec, split: Split) -> int:
+    return len(split.folds) * len(spec.systems) * spec.trials * len(_samplers(spec))
+
+
+def _samplers(spec: StudySpec) -> tuple[str, ...]:
+    baseline = spec.sampler == "tpe" and spec.random_baseline
+    return (spec.sampler, "baseline") if baseline else (spec.sampler,)
+
+
+def search(
+    study: Study,
+    place: Place,
+    journal: Journal,
+    parts: Mapping[tuple[str, int], Any],
+    keep: Callable[[dict[str, Any]], None],
+) -> None:
+    """Run every search that is not finished, several at once where there is room."""
+    from benchmark import search as searching
+
+    spec = study.spec
+    storage = place.storage or str((place.out / spec.name / ".tune").resolve())
+
+    def task(system: str, fold: int, sampler: str) -> searching.SearchTask:
+        space = spec.space(system)
+        return searching.SearchTask(
+            study=study.digest, system=system, family=space.family, fold=fold, sampler=sampler, space=space,
+            trials=spec.trials, inner_folds=spec.inner_folds, prune=spec.prune, concurrency=spec.concurrency,
+            storage=storage, data=(parts[space.features, fold],), time_budget=spec.time_budget,
+        )  # fmt: skip
+
+    tasks = [
+        task(system, fold.number, sampler)
+        for fold in study.split.folds
+        for system in spec.systems
+        for sampler in _samplers(spec)
+    ]
+    waiting = [t for t in tasks if t.name not in journal.state.closed]
+    if not waiting:
+        return
+    room = cluster.resources()
+    needs = max(t.space.resources["cpus"] for t in waiting) * spec.concurrency
+    pool = cluster.Pool(searching.run_search, int(min(len(waiting), max(1, room["cpus"] // needs))))
+    by_name = {t.name: t for t in waiting}
+    deaths = dict.fromkeys(by_name, 0)
+    while waiting or pool.busy:
+        while waiting and pool.free:
+            ready = waiting.pop(0)
+            pool.start(ready.name, replace(ready, history=tuple(journal.state.ended(ready.name))))
+        for event in pool.events():
+            keep(event)
+        for name, error in pool.finished():
+            for event in pool.events(timeout=0.01):
+                keep(event)
+            if error is not None:
+                deaths[name] += 1
+                if deaths[name] >= COORDINATOR_DEATHS:
+                    raise SerbenchError(f"search {name} ended {deaths[name]} times without a result: {error}")
+                waiting.insert(0, by_name[name])
+
+
+def refits(study: Study, best: Mapping[tuple[str, int], Mapping[str, Any]]) -> Iterator[Refit]:
+    """Yield every run of the study: selected, published and majority, fold by fold, seed by seed."""
+    for fold in study.split.folds:
+        for seed in range(1, study.spec.seeds + 1):
+            for system in study.spec.systems:
+                space = study.spec.space(system)
+                for row, params in (
+                    (system, best[system, fold.number]),
+                    (f"{system}-published", space.published_params),
+                ):
+                    yield Refit(
+                        row, space.family, space.pretraining or "none", space.features, fold.number, seed,
+                        space.configuration(params), space.resources["cpus"], space.resources["gpus"],
+                    )  # fmt: skip
+            features = next(iter(study.tables))
+            yield Refit(MAJORITY, MAJORITY, "none", features, fold.number, seed, {})
+
+
+def evaluate(
+    study: Study,
+    place: Place,
+    journal: Journal,
+    parts: Mapping[tuple[str, int], Any],
+    best: Mapping[tuple[str, int], Mapping[str, Any]],
+    keep: Callable[[dict[str, Any]], None],
+) -> None:
+    """Refit what is missing, then open each fold's test part once for all of it."""
+    folder = place.out / study.spec.name
+    missing = [r for r in refits(study, best) if r.folder not in journal.state.refits]
+    by_fold: dict[int, list[tuple[Refit, Fitted]]] = {}
+    for refit, fitted in evaluation.fit_all(missing, parts, study.digest):
+        by_fold.setdefault(refit.fold, []).append((refit, fitted))
+        _store(place.cache / "models" / study.digest / refit.folder, fitted)
+    speakers = {u.id: u.speaker for u in study.corpus.utterances}
+    commit = environment.commit()
+    for fold in study.split.folds:
+        fitted_here = by_fold.get(fold.number, [])
+        if not fitted_here:
+            continue
+        evaluation.note_opening(
+            place.out,
+            {
+                "opened": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime()), "study": study.spec.name,
+                "digest": study.digest, "corpus": study.corpus.card.name, "protocol": study.split.protocol,
+                "fingerprint": study.split.fingerprint, "fold": fold.number, "runs": len(fitted_here),
+                "commit": commit,
+            },
+        )  # fmt: skip
+        training = cluster.get(parts[next(iter(study.tables)), fold.number])
+        runs = evaluation.open_test(
+            fold,
+            fitted_here,
+            lambda features, ids: study.tables[features].rows(ids),
+            study.truth(fold.test),
+            [speakers[id_] for id_ in fold.test],
+            evaluation.priors(training),
+        )
+        for refit, fitted, scored in runs:
+            keep(evaluation.record(folder, refit, fitted, scored, study.corpus.card.classes))
+
+
+def _store(folder: Path, fitted: Fitted) -> None:
+    for name, content in fitted.files.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def _syncer(study: Study, place: Place, journal: Journal) -> Any:
+    from benchmark import tracking
+
+    place.out.mkdir(parents=True, exist_ok=True)
+    content = yaml.safe_load(study.spec.to_yaml(study.digests))
+    tags = records.tags(content, environment.commit())
+    uri = place.mlflow or tracking.default_uri(place.out)
+    syncer = tracking.Syncer(uri, tags, place.out)
+    for event in journal.state.events:
+        syncer.offer(event)
+    return syncer
+
+
+def _close(syncer: Any, *, finished: bool) -> None:
+    left = syncer.close(timeout=60, finished=finished)
+    if left:
+        step(f"MLflow could not be reached for {left} records: `serbench ui BUNDLE` mirrors them later")
