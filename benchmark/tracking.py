@@ -1,9 +1,9 @@
 """MLflow mirrors the journal and never decides: the only importer of MLflow, and only when it is needed.
 
-One experiment a study name; runs: study → search → trial, and `final` runs (the refits) below the study. A run
-is found again by its tags `study_digest` and `record`, so a journal may be mirrored any number of times. Trials
-show the inner validation UAR per step as `uar` and, if they reached their last step, as `score`; pruned ones
-end as KILLED, without a `score`. Test metrics begin with `test_`.
+One experiment a study name; runs: study → search → trial, and `final` runs (the refits) below the study. A
+run is found again by its tags `study_digest` and `record`, so a journal may be mirrored any number of times.
+Trials show the inner validation UAR per step as `uar` and, if they reached their last step, as `score`;
+pruned ones end as KILLED, without a `score`. Test metrics begin with `test_`.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class _Mirror:
                 self.dirty[record.key] = None
 
     def flush(self, between: Callable[[], None] = lambda: None) -> int:
-        """Write the dirty records; return how many runs changed; an outage raises whatever the client raises."""
+        """Write the dirty records, return how many runs changed; an outage raises what the client raises."""
         written = 0
         try:
             while self.dirty:
@@ -335,9 +335,11 @@ def serve_ui(uri: str, port: int = 0, experiment: str | None = None) -> tuple[su
     where = f"/#/experiments/{found.experiment_id}/runs?{BEST_FIRST}" if found else "/#/experiments"
     if uri.startswith("http"):
         raise UsageError(f"{_plain(uri)} serves its own pages: open {_plain(uri)}{where}")
-    if not port:
-        with socket.create_server(("127.0.0.1", 0)) as free:
+    try:
+        with socket.create_server(("127.0.0.1", port)) as free:
             port = free.getsockname()[1]
+    except OSError:
+        raise SerbenchError(f"port {port} must be free, but is taken: choose another with --port") from None
     base = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--no-serve-artifacts"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
@@ -348,10 +350,10 @@ def serve_ui(uri: str, port: int = 0, experiment: str | None = None) -> tuple[su
         )
         for _ in range(240):
             time.sleep(0.5)
-            if process.poll() is not None:  # asked first: another server may hold the port
-                break
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{base}/health", timeout=5):
                 return process, base + where
+            if process.poll() is not None:
+                break
         process.terminate()
         said.seek(0)
         why = said.read().decode(errors="replace").strip().rpartition("\n")[2]
