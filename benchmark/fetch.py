@@ -25,7 +25,7 @@ from benchmark.schema import SerbenchError, UsageError
 MAX_RATIO = 50  # unpacked to packed: WAV packs to about a third, a bomb to a thousandth
 MAX_UNPACKED = 20 * 2**30  # bytes, above any corpus of this field
 ATTEMPTS = 5  # in one call, each from where the last one broke
-CHUNK = 2**18  # bytes
+CHUNK = 2**14  # bytes; a break loses less than one
 
 
 @dataclass(frozen=True)

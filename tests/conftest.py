@@ -1,9 +1,11 @@
 """Fixtures for all tests: the real corpus where there is one, and a cache that belongs to this session."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
+from serving import Server
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -23,3 +25,14 @@ def ravdess_root() -> Path:
     if not root.is_dir():
         pytest.skip(f"RAVDESS is not at {root}; set SERBENCH_RAVDESS")
     return root
+
+
+@pytest.fixture
+def server():
+    """A local HTTP server; set its `content`."""
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()

@@ -5,9 +5,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from sklearn.metrics import recall_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
-from benchmark import audio
+from benchmark import audio, protocols
 from benchmark.corpora import synthetic
+from benchmark.prepare import feature_table, prepare
 from benchmark.schema import SerbenchError
 
 
@@ -62,3 +67,23 @@ def test_a_strange_name_is_refused(folder, tmp_path):
     (tmp_path / "01-bored-1-1.wav").touch()
     with pytest.raises(SerbenchError, match=r"01-bored-1-1\.wav: a name must be"):
         synthetic.scan(tmp_path)
+
+
+@pytest.mark.slow
+def test_speakers_leak_and_nothing_is_easy(tmp_path):
+    corpus, root = prepare("synthetic", None, tmp_path)
+    table = feature_table(corpus, root, "functionals", tmp_path)
+    label = {clip.id: clip.label for clip in corpus.utterances}
+
+    def uar(protocol):
+        truth, predicted = [], []
+        for fold in protocols.split(protocol, corpus).folds:
+            model = make_pipeline(StandardScaler(), SVC(C=1))
+            model.fit(table.rows(fold.train), [label[id_] for id_ in fold.train])
+            predicted += list(model.predict(table.rows(fold.test)))
+            truth += [label[id_] for id_ in fold.test]
+        return recall_score(truth, predicted, average="macro")
+
+    independent, random = uar("speaker-5fold"), uar("random-80-20")
+    assert 0.55 < independent < 0.75  # chance is .167
+    assert independent + 0.08 < random < 0.95
