@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from benchmark.schema import SerbenchError, UsageError
+from benchmark import registry
+from benchmark.schema import SerbenchError
 
 MAX_RATIO = 50  # unpacked to packed: WAV packs to about a third, a bomb to a thousandth
 MAX_UNPACKED = 20 * 2**30  # bytes, above any corpus of this field
@@ -55,11 +56,7 @@ def place(name: str, cache_folder: Path) -> Path:
     Raises:
         UsageError: nothing of that name can be fetched.
     """
-    if name not in KNOWN:
-        raise UsageError(
-            f"fetch: a name must be one of {', '.join(sorted(KNOWN))}, but is '{name}'; correct it"
-        )
-    entry = KNOWN[name]
+    entry = KNOWN[registry.closest(name, KNOWN, "thing to fetch")]
     return (
         cache_folder / "corpora" / name if entry.kind == "archive" else cache_folder / "weights" / entry.file
     )

@@ -137,7 +137,7 @@ def test_a_single_file_is_stored_by_its_name(server, tmp_path, monkeypatch, loca
 
 
 def test_an_unknown_name_is_a_usage_error(tmp_path):
-    with pytest.raises(UsageError, match="one of ravdess, but is 'ravdes'"):
+    with pytest.raises(UsageError, match="'ravdes': did you mean 'ravdess'"):
         fetch.fetch("ravdes", tmp_path)
 
 
