@@ -251,7 +251,7 @@ class Syncer:
     def __init__(self, uri: str, study: Mapping[str, Any], out: Path) -> None:
         """Start the thread. `study`: tags of every run, `study` (its name) and `study_digest` among them;
         `out`: where bundles lie, and, unless `uri` is a server, `mlartifacts`."""
-        self._mirror = _Mirror(uri, study, out)
+        self._mirror = _Mirror(uri, {**study, "host": socket.gethostname()}, out)
         self._queue: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
         self._closing, self._deadline, self._state = threading.Event(), math.inf, "COMPLETE"
         self._thread = threading.Thread(target=self._loop, name="mlflow-syncer", daemon=True)
