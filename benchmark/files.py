@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,17 +49,16 @@ def json_text(value: Any, *, sort_keys: bool = True) -> str:
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """Return rows as CSV: None is empty, floats in full, text that a spreadsheet would run starts with '."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([_guard(column) for column in columns])
-    writer.writerows([_guard(row.get(column)) for column in columns] for row in rows)
-    return out.getvalue()
+    lines = [columns, *([row.get(column) for column in columns] for row in rows)]
+    return "".join(",".join(map(_cell, line)) + "\n" for line in lines)
 
 
-def _guard(cell: Any) -> Any:
-    if isinstance(cell, float):
-        return repr(float(cell))
-    return f"'{cell}" if isinstance(cell, str) and cell.lstrip("'").startswith(_FORMULA) else cell
+def _cell(value: Any) -> str:
+    if not isinstance(value, str):
+        return "" if value is None else repr(float(value)) if isinstance(value, float) else str(value)
+    text = f"'{value}" if value.lstrip("'").startswith(_FORMULA) else value
+    # csv.writer leaves a lone carriage return unquoted, which its reader takes for the end of the row
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
 
 
 def _unguard(cell: str) -> str:
