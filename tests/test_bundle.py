@@ -1,6 +1,7 @@
 """Write, read, seal, verify: what was written comes back, what was changed is named."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -15,9 +16,14 @@ from benchmark.report import leaderboard
 from benchmark.schema import SerbenchError
 
 
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return make_bundle(tmp_path_factory.mktemp("original"))
+
+
 @pytest.fixture
-def made(tmp_path):
-    return make_bundle(tmp_path)
+def made(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "made")
 
 
 def reseal(folder):

@@ -71,7 +71,7 @@ def test_interval_leaves_out_undefined_resamples():
 
 @pytest.mark.parametrize(("speakers", "least"), [(24, 0.93), (8, 0.92)])
 def test_intervals_cover_the_truth_about_as_often_as_they_say(speakers, least):
-    """Speakers differ in ability; 400 corpora whose mean accuracy is known; the plain percentile does worse."""
+    """Speakers differ in ability; 400 corpora of known mean accuracy; the plain percentile does worse."""
     generator = np.random.default_rng(speakers)
     weights = statistics.resample_counts(speakers, seed=5, resamples=1000)
     covered = plain = 0

@@ -106,7 +106,8 @@ def text(rows: Sequence[Row], caption: str = "") -> str:
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
     """Return a Markdown table under its caption; names cannot open a cell, a tag or a link."""
-    lines = [header, ["---"] * len(header), *([_markdown(cell) for cell in row] for row in rows)]
+    lines = [[_markdown(cell) for cell in row] for row in (header, *rows)]
+    lines.insert(1, ["---"] * len(header))
     return _markdown(caption) + "\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

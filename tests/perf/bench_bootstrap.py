@@ -16,18 +16,14 @@ SPEAKERS, CLIPS, CLASSES, SEEDS = 24, 60, 8, 5
 FAST, SLOW = 10_000, 20  # resamples; the loop is timed on few and counted per resample
 
 
-def matrix_products(
-    truth: np.ndarray, predicted: np.ndarray, speaker: np.ndarray, resamples: int
-) -> np.ndarray:
+def matrix_products(truth, predicted, speaker, resamples: int) -> np.ndarray:
     """UAR of each resample, averaged over seeds."""
     counts = np.stack([metrics.confusion(truth, p, CLASSES, speaker, SPEAKERS) for p in predicted])
     weights = statistics.resample_counts(SPEAKERS, 0, resamples)
     return statistics.bootstrap(weights, counts, lambda c: metrics.uar(c)[:, None])[:, 0]
 
 
-def scikit_learn_loop(
-    truth: np.ndarray, predicted: np.ndarray, speaker: np.ndarray, resamples: int
-) -> np.ndarray:
+def scikit_learn_loop(truth, predicted, speaker, resamples: int) -> np.ndarray:
     """The same, clip by clip."""
     clips = [np.flatnonzero(speaker == s) for s in range(SPEAKERS)]
     values = []

@@ -36,9 +36,8 @@ def test_caption_says_corpus_protocol_seeds_and_intervals(tmp_path):
 def test_caption_says_what_is_missing_modified_or_diagnostic(tmp_path):
     corpus = make_corpus(7)
     card = replace(corpus.card, official_clips=1440)
-    folder = make_bundle(
-        tmp_path, corpus=replace(corpus, card=card, complete=False, modified=True), seal=False
-    )
+    corpus = replace(corpus, card=card, complete=False, modified=True)
+    folder = make_bundle(tmp_path, corpus=corpus, seal=False)
     splits = bundle.read_json(folder / "splits.json")
     bundle.write_json(folder / "splits.json", splits | {"diagnostic": True})
     leaderboard.write(folder)
@@ -59,10 +58,8 @@ def test_one_or_no_searched_system_has_a_table_too(tmp_path, systems):
 def test_fault_53_names_are_escaped_in_every_table(tmp_path):
     corpus = make_corpus(8, classes=HOSTILE)
     corpus = replace(corpus, card=replace(corpus.card, title=" ".join(HOSTILE)))
-    clips = [replace(u, id=f"u{n}") for n, u in enumerate(corpus.utterances)]
-    folder = make_bundle(
-        tmp_path, corpus=replace(corpus, utterances=tuple(sorted(clips, key=lambda u: u.id)))
-    )
+    clips = sorted((replace(u, id=f"u{n}") for n, u in enumerate(corpus.utterances)), key=lambda u: u.id)
+    folder = make_bundle(tmp_path, corpus=replace(corpus, utterances=tuple(clips)))
     assert bundle.verify(folder) == []
     for table in folder.rglob("*.csv"):
         assert not re.search(r'(^|,)"?=', table.read_text(), re.MULTILINE), table
