@@ -35,8 +35,7 @@ class Rejected(Exception):
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason, detail)
-        self.reason = reason
-        self.detail = detail
+        self.reason, self.detail = reason, detail
 
 
 @dataclass(frozen=True)
@@ -76,10 +75,8 @@ def decode(path: Path) -> Decoded:
                 raw = file.read(limit, dtype=kind, always_2d=True)
             except soundfile.LibsndfileError as error:  # FLAC: opened, but breaks off
                 raise Rejected("truncated", f"not all of {frames} samples decode: cut or damaged") from error
-    except soundfile.LibsndfileError as error:
-        raise Rejected("unreadable", str(error.error_string)) from error
-    except OSError as error:
-        raise Rejected("unreadable", str(error.strerror)) from error
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise Rejected("unreadable", getattr(error, "error_string", None) or str(error.args[-1])) from error
     if frames != UNKNOWN_FRAMES and len(raw) < min(frames, limit):
         raise Rejected("truncated", f"{len(raw)} of {frames} samples are there")
     if len(raw) < WINDOW_SECONDS * rate:
@@ -97,12 +94,8 @@ def decode(path: Path) -> Decoded:
 def content_digest(raw: np.ndarray, rate: int) -> str:
     """Return the SHA-256 (hex) of b"<rate>:<channels>:" and the interleaved little-endian samples.
 
-    Integer sources come as int32 at full scale, so that WAV and FLAC, 16 and 24 bits of the same values
-    agree; float sources as float32. A capped clip is hashed as far as it is read.
-
-    Args:
-        raw: (frames, channels) int32 or float32.
-        rate: Hz.
+    `raw` (frames, channels) is int32 at full scale for integer sources, so that WAV and FLAC, 16 and 24 bits
+    of the same values agree, and float32 for float ones. A capped clip is hashed as far as it is read.
     """
     hasher = hashlib.sha256(f"{rate}:{raw.shape[1]}:".encode())
     hasher.update(np.ascontiguousarray(raw, dtype=raw.dtype.newbyteorder("<")).data)

@@ -1,7 +1,4 @@
-"""One function over many items on all cores.
-
-A worker imports this module first and limits its threads before numpy is loaded, so none is here.
-"""
+"""One function over many items on all cores, in processes that end with this one."""
 
 from __future__ import annotations
 
@@ -12,40 +9,52 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
+
+from benchmark.schema import SerbenchError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def spread(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Yield `function(item)` for every item, in order, computed by one spawned process a core.
+    """Yield `function(item)` for every item, in order; both must be picklable.
 
-    `function` and items must be picklable. A worker computes on one thread, so that results don't depend on
-    the number of cores, and ends with this process, however that ends.
+    Each spawned process computes on one thread, so that no result depends on the number of cores.
 
     Raises:
-        SerbenchError: a worker died.
+        SerbenchError: a process died.
     """
     if not items:
         return
     workers = min(os.cpu_count() or 1, len(items))
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:
-        yield from pool.map(function, items, chunksize=max(1, min(16, len(items) // workers)))
+        with _one_thread():  # `map` starts the processes, which inherit the environment
+            results = pool.map(function, items, chunksize=max(1, min(16, len(items) // workers)))
+        yield from results
     except BrokenProcessPool as error:
-        from benchmark.schema import SerbenchError  # here, because it loads numpy
-
-        raise SerbenchError(
-            "a worker process died while reading audio, killed or out of memory: run the command again"
-        ) from error
+        raise SerbenchError("a process that reads audio died (killed, out of memory?): run again") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    saved = {name: os.environ.get(name) for name in THREADS}
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name in THREADS:
+            del os.environ[name]
+        os.environ.update({name: value for name, value in saved.items() if value is not None})
+
+
 def _start_worker() -> None:
-    """One thread for numpy and torch (imported later), no Ctrl-C of its own, no life after the parent."""
-    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1")
+    """Leave Ctrl-C to the parent, and don't outlive it, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -85,7 +85,8 @@ def feature_table(
     """
     feature = registry.feature(feature_name)
     store = Cache(cache_folder / "features")
-    keys = [digest([clip.digest, feature.digest()]) for clip in corpus.utterances]
+    version = feature.digest()
+    keys = [digest([clip.digest, version]) for clip in corpus.utterances]
     clips = dict(zip(keys, corpus.utterances, strict=True))  # doubled audio is computed once
     rows = {key: row for key in clips if (row := store.get(key)) is not None}
     missing = {key: clip for key, clip in clips.items() if key not in rows}
