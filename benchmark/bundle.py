@@ -19,8 +19,6 @@ import yaml
 
 from benchmark import scores
 from benchmark.files import csv_text, json_text, read_csv, read_json, write_text, write_texts
-from benchmark.files import write_csv as write_csv
-from benchmark.files import write_json as write_json
 from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest
 from benchmark.scores import Run
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,7 @@ ECE_BINS = 15
 _AUC_MARGIN = 1e-6  # keeps d' finite: |d'| <= 6.73
 
 
-def confusion(
-    truth: np.ndarray,
-    predicted: np.ndarray,
-    classes: int,
-    groups: np.ndarray | None = None,
-    n_groups: int = 1,
-) -> np.ndarray:
+def confusion(truth: Any, predicted: Any, classes: int, groups: Any = None, n_groups: int = 1) -> np.ndarray:
     """Count (truth, predicted) pairs of class numbers: (K, K) int, or (n_groups, K, K) with `groups` (n,)."""
     cell = np.asarray(truth) * classes + np.asarray(predicted)
     if groups is None:
@@ -58,13 +53,15 @@ def f1(confusion: np.ndarray) -> np.ndarray:
     return _ratio(2 * np.diagonal(confusion, axis1=-2, axis2=-1), support(confusion) + confusion.sum(-2))
 
 
-def _macro(values: np.ndarray, confusion: np.ndarray) -> np.ndarray:
+def macro(scores: Callable[[np.ndarray], np.ndarray], confusion: np.ndarray) -> np.ndarray:
+    """Mean of a per-class score over the classes with support: (…)."""
     present = support(confusion) > 0
-    return _ratio((values * present).sum(-1), present.sum(-1))
+    return _ratio((scores(confusion) * present).sum(-1), present.sum(-1))
 
 
-def _weighted(values: np.ndarray, confusion: np.ndarray) -> np.ndarray:
-    return _ratio((values * support(confusion)).sum(-1), confusion.sum((-2, -1)))
+def weighted(scores: Callable[[np.ndarray], np.ndarray], confusion: np.ndarray) -> np.ndarray:
+    """Mean of a per-class score weighted by support: (…)."""
+    return _ratio((scores(confusion) * support(confusion)).sum(-1), confusion.sum((-2, -1)))
 
 
 def accuracy(confusion: np.ndarray) -> np.ndarray:
@@ -73,28 +70,8 @@ def accuracy(confusion: np.ndarray) -> np.ndarray:
 
 
 def uar(confusion: np.ndarray) -> np.ndarray:
-    """Unweighted average recall, the mean recall of the classes with support: (…)."""
-    return _macro(recall(confusion), confusion)
-
-
-def macro_f1(confusion: np.ndarray) -> np.ndarray:
-    """Mean F1 of the classes with support: (…)."""
-    return _macro(f1(confusion), confusion)
-
-
-def weighted_f1(confusion: np.ndarray) -> np.ndarray:
-    """Mean F1 weighted by support: (…)."""
-    return _weighted(f1(confusion), confusion)
-
-
-def macro_precision(confusion: np.ndarray) -> np.ndarray:
-    """Mean precision of the classes with support: (…)."""
-    return _macro(precision(confusion), confusion)
-
-
-def weighted_precision(confusion: np.ndarray) -> np.ndarray:
-    """Mean precision weighted by support: (…)."""
-    return _weighted(precision(confusion), confusion)
+    """Unweighted average recall: (…)."""
+    return macro(recall, confusion)
 
 
 def _over_classes(one: Callable[[np.ndarray, np.ndarray], float], truth: Any, probabilities: Any) -> float:
@@ -174,10 +151,10 @@ _ALL = (*_INTERVAL, "seed_sd")
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(accuracy, "counts", "Accuracy", "share of clips labelled rightly", _ALL),
     "uar": Metric(uar, "counts", "UAR", "mean recall over classes: selection, rank and tests use it", _ALL),
-    "macro_f1": Metric(macro_f1, "counts", "Macro F1", "mean F1 over classes", _INTERVAL),
-    "weighted_f1": Metric(weighted_f1, "counts", "Weighted F1", "mean F1 weighted by support"),
-    "macro_precision": Metric(macro_precision, "counts", "Macro precision", "mean precision over classes"),
-    "weighted_precision": Metric(weighted_precision, "counts", "Weighted precision", "weighted by support"),
+    "macro_f1": Metric(partial(macro, f1), "counts", "Macro F1", "mean F1 over classes", _INTERVAL),
+    "weighted_f1": Metric(partial(weighted, f1), "counts", "Weighted F1", "mean F1 weighted by support"),
+    "macro_precision": Metric(partial(macro, precision), "counts", "Macro precision", "mean over classes"),
+    "weighted_precision": Metric(partial(weighted, precision), "counts", "Weighted precision", "by support"),
     "average_precision": Metric(average_precision, "fold", "AP", "step-wise, one-versus-rest, macro"),
     "auc": Metric(auc, "fold", "AUC", "area under the ROC curve, one-versus-rest, macro"),
     "d_prime": Metric(d_prime, "auc", "d'", "√2·Φ⁻¹(AUC), finite"),

@@ -17,13 +17,12 @@ from benchmark.schema import SerbenchError
 Row = dict[str, Any]
 
 ALPHA = 0.05
-COSTS_FIRST = ("trials", "failed_trials", "failed_runs")
-COSTS_LAST = ("parameters", "search_seconds", "cpu_hours", "gpu_hours")
+_COSTS = ["trials", "failed_trials", "failed_runs", "parameters", "search_seconds", "cpu_hours", "gpu_hours"]
 COLUMNS = (
-    *("rank", "tie_group", "system", "family", "pretraining", "protocol", "n_folds", "n_seeds"),
-    *COSTS_FIRST,
-    *(name if not part else f"{name}_{part}" for name, m in METRICS.items() for part in ("", *m.parts)),
-    *COSTS_LAST,
+    *["rank", "tie_group", "system", "family", "pretraining", "protocol", "n_folds", "n_seeds"],
+    *_COSTS[:3],
+    *("_".join(filter(None, (name, part))) for name, m in METRICS.items() for part in ("", *m.parts)),
+    *_COSTS[3:],
 )
 PAIR_COLUMNS = ("system_a", "system_b", "effect", "lo", "hi", "p", "p_holm")
 _WITH_INTERVAL = [name for name, metric in METRICS.items() if "lo" in metric.parts]
@@ -70,7 +69,6 @@ def tables(
     protocol: str,
     bootstrap_seed: int,
     resamples: int = statistics.RESAMPLES,
-    min_speakers: int = statistics.MIN_SPEAKERS,
 ) -> Tables:
     """Score every system.
 
@@ -78,50 +76,46 @@ def tables(
         runs: every fold × seed of every system, as written in predictions.csv.
         classes: the corpus's class list, the columns of the probabilities.
         costs: system → trials (None: not searched, so not ranked), failed_trials, failed_runs, parameters, …
-        protocol: name of the protocol.
+        protocol: its name.
         bootstrap_seed: of the resamples and of the sign flips.
         resamples: of the bootstrap.
-        min_speakers: fewer test speakers leave intervals and ties empty.
 
     Raises:
         SerbenchError: a system lacks a seed in a fold, or folds that others have.
     """
-    systems = _by_system(runs)
     speakers = {name: i for i, name in enumerate(sorted({s for run in runs for s in run.speakers}))}
-    enough = len(speakers) >= min_speakers
+    enough = len(speakers) >= statistics.MIN_SPEAKERS
     weights = statistics.resample_counts(len(speakers), bootstrap_seed, resamples) if enough else None
+    first = len(_WITH_INTERVAL)
     rows, classwise, samples, by_speaker = {}, {}, {}, {}
-    for system, own in systems.items():
+    for system, own in _by_system(runs).items():
         counts = _speaker_counts(own, speakers, len(classes))
-        low = high = np.full(len(_WITH_INTERVAL) + len(_PER_CLASS) * len(classes), np.nan)
+        low = high = np.full(first + len(_PER_CLASS) * len(classes), np.nan)
         if weights is not None:
             drawn = statistics.bootstrap(weights, counts, _interval_statistics)
             low, high = statistics.interval(drawn, len(speakers))
             samples[system] = drawn[:, _WITH_INTERVAL.index("uar")]
         by_speaker[system] = metrics.uar(counts).mean(0)
-        rows[system] = _row(own, counts.sum(1), low, high, costs.get(system, {}), protocol)
-        offset = len(_WITH_INTERVAL)
-        classwise[system] = _class_rows(counts.sum(1), classes, low[offset:], high[offset:])
+        rows[system] = _row(own, counts.sum(1), low, high)
+        rows[system] |= {"protocol": protocol} | {c: costs.get(system, {}).get(c) for c in _COSTS}
+        classwise[system] = _class_rows(counts.sum(1), classes, low[first:], high[first:])
     order = sorted(rows, key=lambda s: (rows[s]["trials"] is None, -rows[s]["uar"], s))
     ranked = [s for s in order if rows[s]["trials"] is not None]
     pairs = _pairs(ranked, rows, samples, by_speaker, bootstrap_seed, len(speakers))
     different = {
         (ranked.index(pair["system_a"]), ranked.index(pair["system_b"]))
         for pair in pairs
-        if pair["p_holm"] is not None and pair["p_holm"] <= ALPHA
+        if enough and pair["p_holm"] <= ALPHA
     }
     for system, letters in zip(ranked, statistics.letters(len(ranked), different), strict=True):
         rows[system]["rank"] = 1 + sum(rows[s]["uar"] > rows[system]["uar"] for s in ranked)
         rows[system]["tie_group"] = letters if enough else None
-    reason = "" if enough else f"{len(speakers)} test speakers: intervals and ties need {min_speakers}"
+    reason = f"{len(speakers)} test speakers: intervals and ties need {statistics.MIN_SPEAKERS}"
+    method = "expanded percentile bootstrap over test speakers, conditional on the trained models"
     interval = {
-        "method": "expanded percentile bootstrap over test speakers, conditional on the trained models",
-        "level": statistics.LEVEL,
-        "resamples": resamples,
-        "seed": bootstrap_seed,
-        "speakers": len(speakers),
-        "reason": reason,
-    }
+        "method": method, "level": statistics.LEVEL, "resamples": resamples, "seed": bootstrap_seed,
+        "speakers": len(speakers), "reason": "" if enough else reason,
+    }  # fmt: skip
     return Tables([rows[s] for s in order], classwise, pairs, interval)
 
 
@@ -156,17 +150,13 @@ def _interval_statistics(confusion: np.ndarray) -> np.ndarray:
     return np.concatenate(wanted, axis=-1)
 
 
-def _row(
-    runs: Sequence[Run], pooled: np.ndarray, low: np.ndarray, high: np.ndarray, costs: Mapping, protocol: str
-) -> Row:
+def _row(runs: Sequence[Run], pooled: np.ndarray, low: np.ndarray, high: np.ndarray) -> Row:
     seeds = list(dict.fromkeys(run.seed for run in runs))
-    clips = [len(run.ids) for run in runs]
+    clips = np.array([len(run.ids) for run in runs])
     by_run = np.stack([metrics.confusion(r.truth, r.predicted, pooled.shape[-1]) for r in runs])
     row: Row = dict.fromkeys(COLUMNS)
-    first = runs[0]
-    row |= {"system": first.system, "family": first.family, "pretraining": first.pretraining}
-    row |= {"protocol": protocol, "n_folds": len({run.fold for run in runs}), "n_seeds": len(seeds)}
-    row |= {column: costs.get(column) for column in (*COSTS_FIRST, *COSTS_LAST)}
+    row |= {key: getattr(runs[0], key) for key in ("system", "family", "pretraining")}
+    row |= {"n_folds": len({run.fold for run in runs}), "n_seeds": len(seeds)}
     for name, metric in METRICS.items():
         if metric.kind == "counts":
             values = metric.function(pooled)
@@ -179,22 +169,18 @@ def _row(
             row |= {f"{name}_{part}": _number(parts[part]) for part in metric.parts}
         elif metric.kind == "fold":
             values = np.array([metric.function(run.truth, run.probabilities) for run in runs])
-            defined = ~np.isnan(values)
-            row[name] = (
-                _number(np.average(values[defined], weights=np.array(clips)[defined]))
-                if defined.any()
-                else None
-            )
+            weights = clips * ~np.isnan(values)  # undefined where a fold holds one class alone
+            row[name] = _number(np.nansum(values * weights) / weights.sum()) if weights.any() else None
         elif metric.kind == "auc":
             row[name] = None if row["auc"] is None else _number(metric.function(row["auc"]))
         else:
-            of_seed = [[run for run in runs if run.seed == seed] for seed in seeds]
-            stacked = [
-                [np.concatenate([getattr(r, f) for r in own]) for f in ("truth", "probabilities")]
-                for own in of_seed
-            ]
-            row[name] = _number(np.mean([metric.function(*both) for both in stacked]))
+            row[name] = _number(np.mean([metric.function(*_pool(runs, seed)) for seed in seeds]))
     return row
+
+
+def _pool(runs: Sequence[Run], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    own = [run for run in runs if run.seed == seed]
+    return np.concatenate([r.truth for r in own]), np.concatenate([r.probabilities for r in own])
 
 
 def _class_rows(pooled: np.ndarray, classes: Sequence[str], low: np.ndarray, high: np.ndarray) -> list[Row]:

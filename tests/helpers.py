@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from benchmark import bundle
+from benchmark import bundle, files
 from benchmark.prepare import manifest_rows
 from benchmark.report import leaderboard
 from benchmark.schema import SCHEMA_VERSION, Corpus, CorpusCard, Fold, Split, Utterance
@@ -78,12 +78,12 @@ def make_bundle(
         "complete": corpus.complete, "modified": corpus.modified, "notes": [],
         "schema_version": SCHEMA_VERSION,
     }  # fmt: skip
-    bundle.write_text(folder / "study.yaml", yaml.safe_dump(study, sort_keys=False))
-    bundle.write_json(folder / "environment.json", {"schema_version": SCHEMA_VERSION, "python": "3.11"})
-    bundle.write_json(folder / "corpus.json", about, sort_keys=False)
-    bundle.write_csv(folder / "manifest.csv", list(rows[0]), rows)
-    bundle.write_json(folder / "splits.json", split.to_json())
-    bundle.write_json(folder / "audit.json", {"schema_version": SCHEMA_VERSION, "checks": []})
+    files.write_text(folder / "study.yaml", yaml.safe_dump(study, sort_keys=False))
+    files.write_json(folder / "environment.json", {"schema_version": SCHEMA_VERSION, "python": "3.11"})
+    files.write_json(folder / "corpus.json", about, sort_keys=False)
+    files.write_csv(folder / "manifest.csv", list(rows[0]), rows)
+    files.write_json(folder / "splits.json", split.to_json())
+    files.write_json(folder / "audit.json", {"schema_version": SCHEMA_VERSION, "checks": []})
     generator = np.random.default_rng(1)
     for system, lean in [
         *systems.items(),
@@ -130,13 +130,13 @@ def make_run(
 
 
 def _write_search(folder: Path) -> None:
-    bundle.write_text(folder / "space.yaml", SPACE)
+    files.write_text(folder / "space.yaml", SPACE)
     columns = ["trial_id", "number", "state", "reason", "score", "steps", "seconds", "param.C"]
     states = ("COMPLETE", "PRUNED", "FAILED", "COMPLETE")
     common = {"reason": "", "score": 0.5, "steps": 2, "seconds": 9.0, "param.C": 1.0}
     rows = [{"trial_id": f"t{n}", "number": n, "state": state, **common} for n, state in enumerate(states)]
-    bundle.write_csv(folder / "trials.csv", columns, rows)
-    bundle.write_csv(folder / "steps.csv", ["trial_id", "step", "score", "loss", "lr"], [])
-    bundle.write_json(
+    files.write_csv(folder / "trials.csv", columns, rows)
+    files.write_csv(folder / "steps.csv", ["trial_id", "step", "score", "loss", "lr"], [])
+    files.write_json(
         folder / "best.json", {"schema_version": SCHEMA_VERSION, "trial_id": "t0", "params": {"C": 1.0}}
     )

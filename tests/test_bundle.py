@@ -50,7 +50,7 @@ def test_a_fresh_bundle_verifies_and_sha256sum_agrees(made):
 def test_a_run_is_read_as_it_was_written_six_digits_and_argmax_of_the_row(tmp_path):
     corpus = make_corpus()
     split = make_split(corpus)
-    bundle.write_json(tmp_path / "corpus.json", {"classes": list(corpus.card.classes)})
+    files.write_json(tmp_path / "corpus.json", {"classes": list(corpus.card.classes)})
     run = make_run(corpus, split.folds[0], "svm", 1, 0.5, np.random.default_rng(0))
     run.probabilities[0] = [0.2, 0.39999996, 0.40000001]  # both become 0.4: the first wins
     result = {"parameters": 1, "seconds": 1.0, "cpus": 1, "gpus": 0, "params": {"C": 1.0}}
@@ -70,7 +70,7 @@ def test_a_run_is_read_as_it_was_written_six_digits_and_argmax_of_the_row(tmp_pa
     lines = (folder / "predictions.csv").read_text().splitlines()
     assert lines[0] == "utterance_id,speaker,label,predicted,p_angry,p_calm,p_sad"
     assert all(len(cell.lstrip("0.").replace(".", "").split("e")[0]) <= 6 for cell in lines[5].split(",")[4:])
-    stored = bundle.read_json(folder / "result.json")
+    stored = files.read_json(folder / "result.json")
     assert stored["metrics"] == scores.run_metrics(read) and stored["params"] == {"C": 1.0}
     assert stored["failed"] is False and stored["schema_version"] == 1
 
@@ -148,10 +148,10 @@ def test_swapped_doubled_and_missing_clips_are_named(made):
 
 def test_a_wrong_label_and_impossible_probabilities_are_named(made):
     file = bundle.run_folder(made, "mlp", 1, 1) / "predictions.csv"
-    rows = bundle.read_csv(file)
+    rows = files.read_csv(file)
     rows[0]["label"] = "sad" if rows[0]["label"] != "sad" else "calm"
     rows[1] |= {"p_angry": "1.5"}
-    bundle.write_csv(file, list(rows[0]), rows)
+    files.write_csv(file, list(rows[0]), rows)
     problems = bundle.verify(made)
     assert any(f"{rows[0]['utterance_id']}: speaker and label differ" in p for p in problems)
     assert any(f"{rows[1]['utterance_id']}: probabilities must" in p for p in problems)
@@ -199,8 +199,8 @@ def test_left_overs_of_a_killed_writer_do_not_enter_the_seal(tmp_path):
 
 
 def test_the_card_counts_the_openings_of_this_split(made):
-    fingerprint = bundle.read_json(made / "splits.json")["fingerprint"]
-    bundle.write_csv(
+    fingerprint = files.read_json(made / "splits.json")["fingerprint"]
+    files.write_csv(
         made.parent / "openings.csv", ["fingerprint"], [{"fingerprint": f} for f in (fingerprint, "x")]
     )
     bundle.write_card(made)
@@ -216,12 +216,12 @@ def test_the_card_counts_the_openings_of_this_split(made):
 def test_any_text_survives_csv_and_none_starts_a_formula(tmp_path_factory, cells):
     path = tmp_path_factory.mktemp("csv") / "table.csv"
     rows = [{"a": a, "b": b} for a, b in cells]
-    bundle.write_csv(path, ["a", "b"], rows)
-    assert bundle.read_csv(path) == rows
+    files.write_csv(path, ["a", "b"], rows)
+    assert files.read_csv(path) == rows
 
 
 def test_formulas_are_defused(tmp_path):
-    bundle.write_csv(tmp_path / "t.csv", ["name", "score"], [{"name": "=cmd|' /C calc'!A0", "score": -1.5}])
+    files.write_csv(tmp_path / "t.csv", ["name", "score"], [{"name": "=cmd|' /C calc'!A0", "score": -1.5}])
     assert (tmp_path / "t.csv").read_text().splitlines()[1] == "'=cmd|' /C calc'!A0,-1.5"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import bundle, scores
+from benchmark.files import csv_text, json_text, read_json, write_texts
 from benchmark.metrics import METRICS
 from benchmark.schema import SCHEMA_VERSION
 
@@ -27,18 +28,18 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
 def write(folder: Path) -> list[dict[str, Any]]:
     """Rebuild every table of a bundle from its files; return the rows of the leaderboard."""
     tables = bundle.tables(folder)
-    bundle.write_texts(folder, files(folder, tables))
+    write_texts(folder, files(folder, tables))
     return tables.leaderboard
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of a written leaderboard."""
-    return bundle.read_json(folder / "leaderboard.json")["rows"]
+    return read_json(folder / "leaderboard.json")["rows"]
 
 
 def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
     """Return every table of the bundle, relative path → text."""
-    corpus, splits = bundle.read_json(folder / "corpus.json"), bundle.read_json(folder / "splits.json")
+    corpus, splits = read_json(folder / "corpus.json"), read_json(folder / "splits.json")
     about = caption(corpus, splits, tables)
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -53,15 +54,15 @@ def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
     for system, rows in tables.per_class.items():
         header, cells = _class_cells(rows)
         title = f"{system}, per class, %. {about}"
-        out[f"per_class/{system}.csv"] = bundle.csv_text(list(rows[0]), rows)
+        out[f"per_class/{system}.csv"] = csv_text(list(rows[0]), rows)
         out[f"per_class/{system}.md"] = markdown(header, cells, title)
         out[f"per_class/{system}.tex"] = latex(header, cells, title)
     header, cells = _cells(tables.leaderboard)
-    out["pairwise.csv"] = bundle.csv_text(scores.PAIR_COLUMNS, tables.pairwise)
+    out["pairwise.csv"] = csv_text(scores.PAIR_COLUMNS, tables.pairwise)
     out["leaderboard.md"] = markdown(header, cells, about)
     out["leaderboard.tex"] = latex(header, cells, about)
-    out["leaderboard.json"] = bundle.json_text(content)
-    out["leaderboard.csv"] = bundle.csv_text(scores.COLUMNS, tables.leaderboard)
+    out["leaderboard.json"] = json_text(content)
+    out["leaderboard.csv"] = csv_text(scores.COLUMNS, tables.leaderboard)
     return out
 
 
@@ -113,23 +114,11 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str)
 
 def latex(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
     """Return a booktabs table as LaTeX; needs \\usepackage{booktabs}."""
-    lines = [" & ".join(map(_latex, line)) + r" \\" for line in rows]
-    return "\n".join(
-        [
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{_latex(caption)}}}",
-            rf"\begin{{tabular}}{{{'l' * len(header)}}}",
-            r"\toprule",
-            " & ".join(map(_latex, header)) + r" \\",
-            r"\midrule",
-            *lines,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+    head, *body = (" & ".join(map(_latex, line)) + r" \\" for line in (header, *rows))
+    columns = "l" * len(header)
+    begin = [rf"\begin{{table}}\centering\caption{{{_latex(caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]
+    end = [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+    return "\n".join([*begin, r"\toprule", head, r"\midrule", *body, *end])
 
 
 def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

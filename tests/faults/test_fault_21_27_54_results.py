@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers import make_bundle, make_corpus, make_run, make_split
 
-from benchmark import bundle, metrics
+from benchmark import bundle, files, metrics
 from benchmark.report import leaderboard
 from benchmark.schema import SerbenchError
 
@@ -23,8 +23,8 @@ def test_fault_21_class_list_is_fixed_and_a_class_without_support_is_left_out_of
     assert metrics.support(confusion).tolist() == [2, 2, 0, 0]
     assert metrics.recall(confusion).tolist() == [1, 0.5, 0, 0]
     assert metrics.uar(confusion) == 0.75  # not .50, the mean over three classes
-    assert metrics.macro_f1(confusion) == pytest.approx((1 + 2 / 3) / 2)  # neither .556 nor .417
-    assert metrics.macro_precision(confusion) == 1
+    assert metrics.macro(metrics.f1, confusion) == pytest.approx((1 + 2 / 3) / 2)  # neither .556 nor .417
+    assert metrics.macro(metrics.precision, confusion) == 1
     assert metrics.confusion(np.array([0]), np.array([0]), 4).shape == (4, 4)
 
 
@@ -70,7 +70,7 @@ def test_fault_27_disk_full_in_results_keeps_every_old_byte_and_exits_with_1(sma
 def test_fault_27_a_run_on_a_full_disk_is_an_error_and_never_half_a_run(small_disk):
     corpus = make_corpus(40, 20)
     run = make_run(corpus, make_split(corpus).folds[0], "svm", 1, 1.0, np.random.default_rng(0))
-    bundle.write_json(small_disk / "corpus.json", {"classes": list(corpus.card.classes)})
+    files.write_json(small_disk / "corpus.json", {"classes": list(corpus.card.classes)})
     fill(small_disk)
     result = {"parameters": 1, "seconds": 1.0, "cpus": 1, "gpus": 0}
     with pytest.raises(SerbenchError, match="results must be writable"):
@@ -98,10 +98,10 @@ def test_fault_54_verify_names_a_hand_edited_result(tmp_path):
     folder = make_bundle(tmp_path)
     assert serbench("verify", folder).returncode == 0
     table = folder / "leaderboard.csv"
-    rows = bundle.read_csv(table)
+    rows = files.read_csv(table)
     better = str(float(rows[1]["uar"]) + 0.01)
     rows[1]["uar"] = better
-    bundle.write_csv(table, list(rows[0]), rows)
+    files.write_csv(table, list(rows[0]), rows)
     done = serbench("verify", folder)
     assert done.returncode == 1
     assert "wrong checksum: leaderboard.csv" in done.stdout

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from helpers import make_bundle, make_corpus
 
-from benchmark import bundle, scores
+from benchmark import bundle, files, scores
 from benchmark.report import leaderboard
 
 HOSTILE = ("=cmd", "<script>alert(1)</script>", r"a_b & c%|`*[x](y)\write18{}")
@@ -17,7 +17,7 @@ def test_every_format_shows_the_same_rows_best_first(tmp_path):
     rows = leaderboard.read(folder)
     assert [row["system"] for row in rows][:2] == ["svm", "mlp"]
     best = f"{100 * rows[0]['uar']:.1f} "
-    assert list(bundle.read_csv(folder / "leaderboard.csv")[0]) == list(scores.COLUMNS)
+    assert list(files.read_csv(folder / "leaderboard.csv")[0]) == list(scores.COLUMNS)
     assert f"| 1 | svm | a | {best}" in (folder / "leaderboard.md").read_text()
     assert f"1 & svm & a & {best}" in (folder / "leaderboard.tex").read_text()
     lines = leaderboard.text(rows, "A caption.").splitlines()
@@ -26,7 +26,7 @@ def test_every_format_shows_the_same_rows_best_first(tmp_path):
 
 
 def test_caption_says_corpus_protocol_seeds_and_intervals(tmp_path):
-    caption = bundle.read_json(make_bundle(tmp_path) / "leaderboard.json")["caption"]
+    caption = files.read_json(make_bundle(tmp_path) / "leaderboard.json")["caption"]
     for part in ("Made corpus 1.0, 90 clips;", "speaker-2fold, 2 folds, mean over 2 seeds", "95% intervals",
                  "10 speakers", "10,000 resamples, seed 7", "Holm"):  # fmt: skip
         assert part in caption, part
@@ -38,10 +38,10 @@ def test_caption_says_what_is_missing_modified_or_diagnostic(tmp_path):
     card = replace(corpus.card, official_clips=1440)
     corpus = replace(corpus, card=card, complete=False, modified=True)
     folder = make_bundle(tmp_path, corpus=corpus, seal=False)
-    splits = bundle.read_json(folder / "splits.json")
-    bundle.write_json(folder / "splits.json", splits | {"diagnostic": True})
+    splits = files.read_json(folder / "splits.json")
+    files.write_json(folder / "splits.json", splits | {"diagnostic": True})
     leaderboard.write(folder)
-    caption = bundle.read_json(folder / "leaderboard.json")["caption"]
+    caption = files.read_json(folder / "leaderboard.json")["caption"]
     assert "63 of 1,440 clips, modified audio; speaker-2fold (diagnostic:" in caption
     assert "no intervals or ties: 7 test speakers: intervals and ties need 8" in caption
     assert caption in (folder / "leaderboard.tex").read_text()
@@ -52,7 +52,7 @@ def test_caption_says_what_is_missing_modified_or_diagnostic(tmp_path):
 def test_one_or_no_searched_system_has_a_table_too(tmp_path, systems):
     folder = make_bundle(tmp_path, systems=systems)
     assert len(leaderboard.read(folder)) == 2 * len(systems) + 1
-    assert bundle.read_csv(folder / "pairwise.csv") == [] and bundle.verify(folder) == []
+    assert files.read_csv(folder / "pairwise.csv") == [] and bundle.verify(folder) == []
 
 
 def test_fault_53_names_are_escaped_in_every_table(tmp_path):
