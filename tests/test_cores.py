@@ -12,6 +12,7 @@ from benchmark.schema import SerbenchError
 
 
 def threads(_: int) -> set[int]:
+    import numpy  # noqa: F401, loads OpenBLAS
     import threadpoolctl
 
     return {library["num_threads"] for library in threadpoolctl.threadpool_info()}
