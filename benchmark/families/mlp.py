@@ -100,7 +100,7 @@ class MlpFit(Fit):
         self.epoch, self.device = 0, torch.device("cuda" if torch.cuda.is_available() else "cpu")
         scaler, config, columns = Scaler.fit(self.x), self.config, self.x.shape[1]
         self._x = torch.from_numpy(scaler(self.x).astype(np.float32)).to(self.device)
-        self._y = torch.from_numpy(self.y).to(self.device)
+        self._y = torch.tensor(self.y, device=self.device)  # a copy: the object store is read-only
         shape = {key: config[key] for key in ("layers", "units", "batch_norm", "dropout")}
         with seeded(self.seed, self.device):
             net = network(columns, self.classes, shape).to(self.device)

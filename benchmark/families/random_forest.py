@@ -1,7 +1,7 @@
 """Random forest (Breiman 2001), grown block by block so that a trial is scored while its forest grows.
 
-Probabilities are averaged over trees, as scikit-learn does; the reference study let the trees vote. The trees of
-a growing forest are those of one separate fit at the same seed (tested). Trees need no scaling.
+Probabilities are averaged over trees, as scikit-learn does; the reference study let the trees vote. The
+trees of a growing forest are those of one separate fit at the same seed (tested). They need no scaling.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED
 
 import numpy as np
-import skops.io
 from sklearn.ensemble import RandomForestClassifier
 
 from benchmark.families._common import (
@@ -49,11 +48,15 @@ class ForestModel:
     def save(self, folder: Path) -> None:
         """Write the forest as skops."""
         save_arrays(folder, {}, {"classes": self.classes})
+        import skops.io  # takes seconds, and no trial needs it
+
         skops.io.dump(self.forest, folder / "forest.skops", compression=ZIP_DEFLATED, compresslevel=1)
 
 
 def load(folder: Path) -> ForestModel:
     """Return the model saved in `folder`; beyond scikit-learn's own types only its trees are trusted."""
+    import skops.io
+
     forest = skops.io.load(folder / "forest.skops", trusted=["sklearn.tree._tree.Tree"])
     return ForestModel(forest, load_arrays(folder)[1]["classes"])
 
@@ -62,11 +65,10 @@ class ForestFit(Fit):
     """A forest that grows by TREES_PER_STEP trees a step."""
 
     def __post_init__(self) -> None:
-        given = {
-            key: self.config[key] for key in ("criterion", "max_depth", "max_features", "min_samples_leaf")
-        }
+        names = ("criterion", "max_depth", "max_features", "min_samples_leaf")
+        given = {name: self.config[name] for name in names}
         forest = RandomForestClassifier(
-            0, **given, warm_start=True, random_state=self.seed, n_jobs=self.threads
+            0, **given, n_jobs=self.threads, random_state=self.seed, warm_start=True
         )
         self.model = ForestModel(forest, self.classes)
         balanced = self.config["class_weight"] == "balanced"

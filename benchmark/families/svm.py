@@ -1,6 +1,6 @@
 """Support-vector machine on standardised statistics (Cortes and Vapnik 1995; libsvm through scikit-learn).
 
-Scores are SVC's one-versus-rest view of its one-versus-one votes: votes plus squashed confidences, so that the
+Scores are SVC's one-versus-rest view of its one-versus-one votes: votes plus squashed confidences, so the
 argmax is the vote, ties broken by confidence. Probabilities are made in `finish` alone, by sigmoids fitted to
 scores of clips whose speakers the scoring machine did not hear; SVC(probability=True) splits by clip.
 """
@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import skops.io
 from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.model_selection import GroupKFold
@@ -65,12 +64,16 @@ class SvmModel:
     def save(self, folder: Path) -> None:
         """Write scaler and sigmoids as safetensors, the machine as skops."""
         save_arrays(folder, {**vars(self.scaler), "sigmoids": self.sigmoids}, {"classes": self.classes})
+        import skops.io  # takes seconds, and no trial needs it
+
         skops.io.dump(self.svc, folder / "svc.skops")
 
 
 def load(folder: Path) -> SvmModel:
     """Return the model saved in `folder`; a file with types beyond scikit-learn's own is refused."""
     arrays, facts = load_arrays(folder)
+    import skops.io
+
     svc = skops.io.load(folder / "svc.skops", trusted=[])
     return SvmModel(Scaler(arrays["mean"], arrays["inverse"]), svc, facts["classes"], arrays["sigmoids"])
 
@@ -81,9 +84,11 @@ def train(config: Config, x: Array, y: Array, classes: int) -> SvmModel:
         raise TrialFailed("an SVM needs at least two classes in its training part, but got one")
     scaler = Scaler.fit(x)
     weight = "balanced" if config["class_weight"] == "balanced" else None
-    # columns are standardised: 1 / columns is the scale at which the kernel's argument is of order one
-    gamma = config.get("gamma_scale", 1.0) / x.shape[1]
-    svc = SVC(kernel=config["kernel"], C=config["C"], gamma=gamma, class_weight=weight, cache_size=500)
+    # columns are standardised: 1 / columns brings distances and products of clips to order one, so that
+    # one range of C and of gamma_scale fits both kernels and every feature set
+    rbf, unit = config["kernel"] == "rbf", 1 / x.shape[1]
+    gamma, cost = (config["gamma_scale"] * unit, config["C"]) if rbf else (unit, config["C"] * unit)
+    svc = SVC(kernel=config["kernel"], C=cost, gamma=gamma, class_weight=weight, cache_size=500)
     return SvmModel(scaler, svc.fit(scaler(x), y), classes, np.tile([1.0, 0.0], (classes, 1)))
 
 
