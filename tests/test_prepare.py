@@ -1,6 +1,5 @@
 """From files to a checked corpus and one table of features."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +69,7 @@ def test_a_corpus_that_is_not_at_hand_says_how_to_get_it(tmp_path: Path) -> None
         prepare("ravdess", None, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_fetched_corpus_is_found_in_the_cache(tmp_path: Path, ravdess_root: Path) -> None:
     (tmp_path / "corpora").mkdir()
     (tmp_path / "corpora" / "ravdess").symlink_to(ravdess_root)
@@ -127,9 +127,7 @@ def test_ravdess_with_a_clip_cut_in_half(tmp_path: Path, ravdess_root: Path) -> 
     content = (ravdess_root / name).read_bytes()
     (tmp_path / "in" / name).unlink()
     (tmp_path / "in" / name).write_bytes(content[: len(content) // 2])
-    started = time.perf_counter()
     corpus, _ = prepare("ravdess", tmp_path / "in", tmp_path)
-    assert time.perf_counter() - started < 30
     assert len(corpus.utterances) == 1_439
     assert [(file.path, file.reason) for file in corpus.quarantined] == [(name, "truncated")]
     assert not corpus.complete

@@ -113,6 +113,7 @@ def test_fault_25_read_only(tmp_path: Path, tmpfs: Path, caplog: pytest.LogCaptu
     np.testing.assert_array_equal(values, table(csv, tmp_path / "fresh").values)
 
 
+@pytest.mark.slow
 def test_fault_25_read_only_and_a_corpus_that_generates_itself(tmpfs: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", tmpfs], check=True)
     corpus, root = prepare("synthetic", None, tmpfs)
