@@ -1,10 +1,13 @@
 """Fixtures for all tests: the real corpus where there is one, and a cache that belongs to this session."""
 
+import json
 import os
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+import studies
 from serving import Server
 
 REPOSITORY = Path(__file__).parents[1]
@@ -36,3 +39,36 @@ def server():
         yield server
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def corpus_csv(tmp_path_factory) -> Path:
+    """The CSV of a tiny corpus: 5 speakers, 3 emotions, 60 clips."""
+    return studies.make_corpus(tmp_path_factory.mktemp("corpus") / "clips")
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory) -> Path:
+    """A copy of the package with tiny search spaces."""
+    return studies.make_clone(tmp_path_factory.mktemp("clone") / "serbench")
+
+
+class Finished(NamedTuple):
+    """A study run without a break: its study file, results folder, bundle and what `--json` printed."""
+
+    study: Path
+    out: Path
+    bundle: Path
+    printed: dict
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, corpus_csv, clone) -> Finished:
+    """A finished study on the tiny corpus; tests only read it."""
+    folder = tmp_path_factory.mktemp("finished")
+    study = studies.write_study(folder / "tiny.yaml")
+    status, out, said = studies.run(
+        clone, "run", study, "--root", corpus_csv, "--out", folder / "results", "--json"
+    )
+    assert status == 0, said
+    return Finished(study, folder / "results", folder / "results" / "tiny", json.loads(out))
