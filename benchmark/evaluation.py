@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmark import bundle, cluster, files, records, registry, trainable
+from benchmark.families._common import TrialFailed
 from benchmark.schema import Fold, digest
 from benchmark.scores import Run
 
@@ -65,9 +66,12 @@ def fit(family: str, config: Mapping[str, Any], data: tuple[Any], seed: int, thr
     for _ in range(ATTEMPTS):
         begun = perf_counter()
         try:
+            part = cluster.get(data[0])
             model, history = trainable.refit(
-                registry.family(family), config, cluster.get(data[0]), seed=seed, threads=threads
+                registry.family(family), config, part, seed=seed, threads=threads
             )
+            if not np.isfinite(model.predict_proba(part.x)).all():
+                raise TrialFailed("the model's probabilities are not finite")
             with tempfile.TemporaryDirectory() as folder:
                 model.save(Path(folder))
                 files = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from benchmark import files, prepare
+from benchmark import files, prepare, space
 from benchmark.journal import COMPLETE, State, TrialRecord, read
 from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest
 
@@ -51,10 +51,9 @@ def freeze(
     """
     path = folder / "study.yaml"
     if resumed and path.exists():
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
-        refuse_change(
-            _settings(before), _settings(yaml.safe_load(study.spec.to_yaml(study.digests))), folder.name
-        )
+        before = _inputs(path.read_text(encoding="utf-8"), files.read_csv(folder / "manifest.csv"))
+        now = _inputs(study.spec.to_yaml(study.digests), prepare.manifest_rows(study.corpus))
+        refuse_change(before, now, folder.name)
         code = files.read_json(folder / "environment.json")["code_digest"]
         refuse_change({"code": code}, {"code": environment["code_digest"]}, folder.name)
         return
@@ -78,10 +77,15 @@ def freeze(
     files.write_text(path, study.spec.to_yaml(study.digests))
 
 
-def _settings(content: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: value for key, value in content.items() if key not in ("concurrency", "bootstrap_seed", "spaces")
-    }
+def _inputs(study: str, clips: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a number depends on, each under a name that tells a reader what to restore."""
+    content = yaml.safe_load(study)
+    for key in ("concurrency", "bootstrap_seed"):
+        del content[key]
+    for key in ("study", "spaces"):  # they would only say that something below differs
+        del content["digests"][key]
+    spaces = {name: space.load_strict(text, name) for name, text in content["spaces"].items()}
+    return {**content, "spaces": spaces, "clips": {clip["path"]: clip["digest"] for clip in clips}}
 
 
 def write_searches(folder: Path, study: Study, state: State) -> dict[tuple[str, int], dict[str, Any]]:
@@ -92,11 +96,11 @@ def write_searches(folder: Path, study: Study, state: State) -> dict[tuple[str, 
     """
     best = {}
     for system in study.spec.systems:
-        space = study.spec.space(system)
+        text = study.spec.space(system).text
         for fold in study.split.folds:
             place = folder / "searches" / system / f"fold-{fold.number}"
             trials = _sorted(state.ended(f"{system}/fold-{fold.number}/{study.spec.sampler}"))
-            files.write_text(place / "space.yaml", space.text)
+            files.write_text(place / "space.yaml", text)
             _write_trials(place / "trials.csv", trials)
             _write_steps(place / "steps.csv", trials)
             baseline = _sorted(state.ended(f"{system}/fold-{fold.number}/baseline"))

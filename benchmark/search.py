@@ -101,7 +101,7 @@ def outcome(result: dict[str, Any] | None, error: str | None = None) -> tuple[st
         return FAILED, str(error or result["failed"]), None
     if result.get("final"):
         return COMPLETE, "", float(result["score"])
-    return PRUNED, "" if "step" in result else "search ended before its first step", result.get("score")
+    return PRUNED, str(result.get("stopped", "")), result.get("score")
 
 
 class NumberedOptunaSearch(OptunaSearch):
@@ -305,8 +305,11 @@ def run_search(emit: Emit, task: SearchTask) -> None:
                 raise RuntimeError(f"search {task.name} broke {CRASHES + 1} times: {error}") from error
             recorder.running.clear()
             continue
-        for trial_id in list(recorder.running):  # stopped by the search's own time budget
-            recorder.end(trial_id, None, None)
+        for trial_id, (record, _) in list(
+            recorder.running.items()
+        ):  # stopped by the search's own time budget
+            last = record.steps.get(max(record.steps, default=0), {})
+            recorder.end(trial_id, {**last, "stopped": "the search's time budget is over"}, None)
     if task.time_budget is not None and len(recorder.ended) < task.trials:
         reason = f"time budget of {task.time_budget:g} s"
     emit(

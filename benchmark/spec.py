@@ -119,6 +119,8 @@ def read_study(path: Path, **overrides: Any) -> tuple[StudySpec, dict[str, Any]]
     allowed = {f.name for f in fields(StudySpec)} | {"schema_version", "digests"}
     found = dict(space.check_keys(space.load_yaml(path), allowed, "study", ("corpus", "systems")))
     digests = found.pop("digests", None) or {}
+    if any(value is not None for key, value in overrides.items() if key not in NOT_HASHED):
+        digests = {}  # another study than the frozen one
     if found.pop("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
         raise SerbenchError(f"{path}: schema_version must be {SCHEMA_VERSION}; this program reads no other")
     found.update({key: value for key, value in overrides.items() if value is not None})

@@ -87,6 +87,9 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
         raise UsageError(
             f"{folder} holds an unfinished study: add --resume to go on, or choose another --name"
         )
+    if place.resume and (folder / "README.md").exists() and not (folder / "journal.jsonl").exists():
+        bundle.seal(folder)  # killed at its very end
+        return folder
     study = plan(spec, place)
     if frozen:
         records.refuse_change(dict(frozen), dict(study.digests), "the study file")
@@ -120,10 +123,10 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
         search(study, place, journal, parts, keep)
         best = records.write_searches(folder, study, journal.state)
         evaluate(study, place, journal, parts, best, keep)
-    for left_over in (folder / ".tune", folder / "journal.jsonl"):
-        shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink(missing_ok=True)
     leaderboard.write(folder)
     bundle.write_card(folder)
+    shutil.rmtree(folder / ".tune", ignore_errors=True)
+    (folder / "journal.jsonl").unlink()  # not before all that is made of it is written
     bundle.seal(folder)
     return folder
 

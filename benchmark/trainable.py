@@ -72,8 +72,10 @@ def run_trial(
         )  # fmt: skip
 
     def score(fit: Any, held_out: np.ndarray) -> float:
-        predicted = fit.scores(part.x[held_out]).argmax(axis=1)
-        return float(metrics.uar(metrics.confusion(part.y[held_out], predicted, part.classes)))
+        scores = fit.scores(part.x[held_out])
+        if not np.isfinite(scores).all():  # argmax would make class 0 of it
+            return math.nan
+        return float(metrics.uar(metrics.confusion(part.y[held_out], scores.argmax(axis=1), part.classes)))
 
     def tell(step: int, scores: Sequence[float], told: Sequence[Mapping[str, Any]], last: bool) -> None:
         mean = float(np.mean(scores))
