@@ -200,7 +200,7 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
     folder = study.run(spec, place, frozen)
     rows = leaderboard.read(folder)
     if not args.json:
-        print(leaderboard.text(rows))
+        print(leaderboard.text(rows, f"\n{leaderboard.read_caption(folder)}"))
         print(f"\nBundle: {folder}    check it: serbench verify {folder}")
     return {"bundle": str(folder), "leaderboard": rows}
 

@@ -37,6 +37,11 @@ def read(folder: Path) -> list[dict[str, Any]]:
     return read_json(folder / "leaderboard.json")["rows"]
 
 
+def read_caption(folder: Path) -> str:
+    """Return what the numbers of a written leaderboard are of."""
+    return bundle.read_json(folder / "leaderboard.json")["caption"]
+
+
 def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
     """Return every table of the bundle, relative path → text."""
     corpus, splits = read_json(folder / "corpus.json"), read_json(folder / "splits.json")
