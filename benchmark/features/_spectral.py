@@ -25,6 +25,7 @@ PITCH_RANGE = (60.0, 550.0)  # Hz
 CANDIDATES = 5
 OCTAVE_COST = 0.02  # per octave of lag: prefers the shorter of two equal periods (Boersma 1993, eq. 24)
 JUMP_COST = 0.3  # per octave away from the neighbourhood's median
+ROUNDS = 4
 NEIGHBOURS = 8  # frames on either side
 
 
@@ -68,14 +69,6 @@ def cepstrum(log_mel_TB: np.ndarray, count: int) -> np.ndarray:
     return scipy.fft.dct(log_mel_TB, axis=1, norm="ortho")[:, :count]
 
 
-def delta(values: np.ndarray, width: int = 2) -> np.ndarray:
-    """Return regression slopes per frame over ± `width` frames, same shape, edges repeated."""
-    padded = np.pad(values, ((width, width), (0, 0)), "edge")
-    shifted = sliding_window_view(padded, len(values), axis=0)  # (2 · width + 1, columns, T)
-    steps = np.arange(-width, width + 1, dtype=values.dtype)
-    return np.tensordot(steps, shifted, axes=(0, 0)).T / (steps @ steps)
-
-
 @lru_cache
 def _window_autocorrelation() -> np.ndarray:
     spectrum = np.abs(scipy.fft.rfft(hann(PITCH_WINDOW), 2 * PITCH_WINDOW)) ** 2
@@ -94,14 +87,14 @@ def _weighted_running_median(values: np.ndarray, weights: np.ndarray) -> np.ndar
     return near[np.arange(len(near)), order[np.arange(len(near)), middle]]
 
 
-def pitch(samples: np.ndarray, rounds: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """Return fundamental frequency (T,) in Hz and voicing strength (T,) in 0..1.
+def pitch(samples: np.ndarray, inside: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+    """Return fundamental frequency (T,) in Hz and voicing strength (T,) in 0..1 of the frames `inside`.
 
     Peaks of the autocorrelation divided by the window's own (Boersma 1993); among the strongest, each frame
     takes the one that is strong and near the median of its neighbourhood, in a few rounds: the smoothness
     of a Viterbi search without its loop over frames. Frequencies of unvoiced frames are arbitrary.
     """
-    windowed = frames(samples, PITCH_WINDOW)
+    windowed = frames(samples, PITCH_WINDOW)[inside]
     windowed = (windowed - windowed.mean(1, keepdims=True)) * hann(PITCH_WINDOW)
     spectra = scipy.fft.rfft(windowed, PITCH_FFT, axis=1)
     first, last = int(RATE / PITCH_RANGE[1]), int(np.ceil(RATE / PITCH_RANGE[0]))
@@ -116,7 +109,7 @@ def pitch(samples: np.ndarray, rounds: int = 4) -> tuple[np.ndarray, np.ndarray]
     octave_TK = np.log2(RATE / lags[best_TK])
     row = np.arange(len(best_TK))
     choice = strength_TK.argmax(1)
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         weight = np.maximum(strength_TK[row, choice], 0) ** 2 + 1e-6
         median = _weighted_running_median(octave_TK[row, choice], weight)
         distance = np.minimum(np.abs(octave_TK - median[:, None]), 1)
