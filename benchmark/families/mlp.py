@@ -16,17 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmark.families._common import (
-    Array,
-    Config,
-    Fit,
-    Scaler,
-    Told,
-    TrialFailed,
-    balanced_weights,
-    load_arrays,
-    save_arrays,
-)  # fmt: skip
+from benchmark.families import _common as common
+from benchmark.families._common import Array, Config, Fit, Told
 
 NAME, FEATURES, REUSE_ACTORS, SEEDED, STEP = "mlp", "functionals", True, True, "epoch"
 WARM_UP = 0.3  # share of the training in which one_cycle rises (Smith 2018)
@@ -62,9 +53,9 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 class MlpModel:
-    """Scaler and network; classes unseen in training are masked."""
+    """common.Scaler and network; classes unseen in training are masked."""
 
-    def __init__(self, scaler: Scaler, net: nn.Sequential, present: Array, facts: Config):
+    def __init__(self, scaler: common.Scaler, net: nn.Sequential, present: Array, facts: Config):
         self.scaler, self.net, self.present, self.facts = scaler, net, present, facts
         self.parameters = sum(p.numel() for p in net.parameters())
 
@@ -79,13 +70,13 @@ class MlpModel:
     def save(self, folder: Path) -> None:
         """Write weights and scaler as safetensors, the architecture as JSON."""
         weights = {f"net.{name}": value.cpu().numpy() for name, value in self.net.state_dict().items()}
-        save_arrays(folder, {**weights, **vars(self.scaler), "present": self.present}, self.facts)
+        common.save_arrays(folder, {**weights, **vars(self.scaler), "present": self.present}, self.facts)
 
 
 def load(folder: Path) -> MlpModel:
     """Return the model saved in `folder`, on the CPU."""
-    arrays, facts = load_arrays(folder)
-    scaler, present = Scaler(arrays.pop("mean"), arrays.pop("inverse")), arrays.pop("present")
+    arrays, facts = common.load_arrays(folder)
+    scaler, present = common.Scaler(arrays.pop("mean"), arrays.pop("inverse")), arrays.pop("present")
     net = network(facts["columns"], facts["classes"], facts)
     net.load_state_dict({name[4:]: torch.from_numpy(value) for name, value in arrays.items()})
     return MlpModel(scaler, net, present, facts)
@@ -98,13 +89,13 @@ class MlpFit(Fit):
         torch.set_num_threads(self.threads)
         torch.set_flush_denormal(True)  # denormal weights slow a CPU down tenfold
         self.epoch, self.device = 0, torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        scaler, config, columns = Scaler.fit(self.x), self.config, self.x.shape[1]
+        scaler, config, columns = common.Scaler.fit(self.x), self.config, self.x.shape[1]
         self._x = torch.from_numpy(scaler(self.x).astype(np.float32)).to(self.device)
         self._y = torch.tensor(self.y, device=self.device)  # a copy: the object store is read-only
         shape = {key: config[key] for key in ("layers", "units", "batch_norm", "dropout")}
         with seeded(self.seed, self.device):
             net = network(columns, self.classes, shape).to(self.device)
-        weight = balanced_weights(self.y, self.classes)
+        weight = common.balanced_weights(self.y, self.classes)
         facts = {"columns": columns, "classes": self.classes, **shape}
         self.model = MlpModel(scaler, net, weight > 0, facts)
         tensor = torch.tensor(weight, dtype=torch.float32, device=self.device)
@@ -122,7 +113,7 @@ class MlpFit(Fit):
         return batches
 
     def step(self) -> Told:
-        """Train one epoch; return its mean loss and last learning rate. Raises TrialFailed on NaN."""
+        """Train one epoch; return its mean loss and last learning rate. Raises common.TrialFailed on NaN."""
         net, lr, total = self.model.net.train(), 0.0, torch.zeros((), device=self.device)
         with seeded(self.seed + 1_000_003 * (self.epoch + 1), self.device):
             for number, rows in enumerate(batches := self._batches()):
@@ -137,7 +128,7 @@ class MlpFit(Fit):
         self.epoch += 1
         mean = float(total) / len(self.y)
         if not math.isfinite(mean):
-            raise TrialFailed(f"the training loss must be finite, but is {mean} in epoch {self.epoch}")
+            raise common.TrialFailed(f"the training loss must be finite, but is {mean} in epoch {self.epoch}")
         return {"loss": mean, "lr": lr}
 
 

@@ -14,16 +14,8 @@ from zipfile import ZIP_DEFLATED
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
-from benchmark.families._common import (
-    Array,
-    Config,
-    Fit,
-    Told,
-    balanced_weights,
-    load_arrays,
-    save_arrays,
-    spread,
-)  # fmt: skip
+from benchmark.families import _common as common
+from benchmark.families._common import Array, Config, Fit, Told
 
 NAME, FEATURES, REUSE_ACTORS, SEEDED, STEP = "random_forest", "functionals", True, True, "trees"
 TREES_PER_STEP = 25
@@ -43,11 +35,11 @@ class ForestModel:
 
     def predict_proba(self, x: Array) -> Array:
         """Return (n, classes): the mean of the trees' leaves."""
-        return spread(self.forest.predict_proba(x), self.forest.classes_, self.classes)
+        return common.spread(self.forest.predict_proba(x), self.forest.classes_, self.classes)
 
     def save(self, folder: Path) -> None:
         """Write the forest as skops."""
-        save_arrays(folder, {}, {"classes": self.classes})
+        common.save_arrays(folder, {}, {"classes": self.classes})
         import skops.io  # takes seconds, and no trial needs it
 
         skops.io.dump(self.forest, folder / "forest.skops", compression=ZIP_DEFLATED, compresslevel=1)
@@ -58,7 +50,7 @@ def load(folder: Path) -> ForestModel:
     import skops.io
 
     forest = skops.io.load(folder / "forest.skops", trusted=["sklearn.tree._tree.Tree"])
-    return ForestModel(forest, load_arrays(folder)[1]["classes"])
+    return ForestModel(forest, common.load_arrays(folder)[1]["classes"])
 
 
 class ForestFit(Fit):
@@ -72,7 +64,7 @@ class ForestFit(Fit):
         )
         self.model = ForestModel(forest, self.classes)
         balanced = self.config["class_weight"] == "balanced"
-        self.weight = balanced_weights(self.y, self.classes)[self.y] if balanced else None
+        self.weight = common.balanced_weights(self.y, self.classes)[self.y] if balanced else None
         self._seen, self._scored, self._sum = np.empty((0, 0)), 0, np.empty((0, 0))
 
     def step(self) -> Told:
@@ -90,7 +82,7 @@ class ForestFit(Fit):
         for tree in forest.estimators_[self._scored :]:
             self._sum += tree.predict_proba(self._seen, check_input=False)
         self._scored = len(forest.estimators_)
-        return spread(self._sum / self._scored, forest.classes_, self.classes)
+        return common.spread(self._sum / self._scored, forest.classes_, self.classes)
 
 
 start = ForestFit
