@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -32,6 +34,7 @@ def connect(address: str | None = None) -> Iterator[None]:
         "configure_logging": True,
     }
     owned = not ray.is_initialized()
+    on_termination = signal.getsignal(signal.SIGTERM)
     try:
         if owned and address:
             ray.init(address=address, **quiet)
@@ -42,6 +45,8 @@ def connect(address: str | None = None) -> Iterator[None]:
         raise SerbenchError(
             f"no Ray cluster at {address!r} ({first_line}): start one, or leave --address out"
         ) from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_termination)  # Ray's own handler aborts the driver
     try:
         yield
     finally:
