@@ -1,11 +1,10 @@
 """Utterance-level statistics for classical classifiers: how loud, how high, how fast, with what timbre.
 
-Frames of 25 ms every 10 ms (`_spectral`), from the first to the last one within 30 dB of the clip's loud
-frames, so that silence at the ends does not count. Timbre is described over the active frames, pitch over
-the voiced ones. What brought most on RAVDESS (inner validation) are descriptions of *change*, not more
+Silence at the ends is cut off (frames 30 dB below the loud ones); timbre is described over active frames,
+pitch over voiced ones. What brought most on RAVDESS (inner validation) are descriptions of *change*, not more
 statistics of single frames: correlations among delayed contours (Williamson et al. 2013, doi
-10.1145/2512530.2512531), the slow course of cepstral coefficients (DCT over time) and the modulation
-spectrum of mel bands. Level is kept as recorded: an angry voice is loud.
+10.1145/2512530.2512531), the slow course of cepstral coefficients (DCT over time), the modulation spectrum
+of mel bands. Level is kept as recorded: an angry voice is loud.
 
 Shapes: T frames, C cepstral coefficients or contours, B mel bands; masks and single contours are (T,).
 """
@@ -56,14 +55,9 @@ def columns() -> tuple[str, ...]:
 
 
 def extract(samples: np.ndarray) -> np.ndarray:
-    """Return the statistics (columns,) float32 of one clip, finite for any input.
-
-    Args:
-        samples: (n,) mono at SAMPLE_RATE, full scale ±1; empty, silent or short clips are fine.
-    """
+    """Return the statistics (columns,) float32, finite whatever the clip (n,) of mono SAMPLE_RATE samples."""
     clean = np.nan_to_num(np.asarray(samples, np.float32)).clip(-LOUDEST, LOUDEST)
-    values = np.concatenate([values for _, values in _blocks(clean)]).astype(np.float32)
-    return np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.concatenate([values for _, values in _blocks(clean)]).astype(np.float32)
 
 
 def _blocks(samples: np.ndarray) -> list[Block]:
@@ -76,8 +70,8 @@ def _blocks(samples: np.ndarray) -> list[Block]:
     frequency, voicing = spectral.pitch(samples, inside)
     voiced = (voicing > VOICED) & active
     voiced = voiced if voiced.sum() >= 3 else active
-    mel = spectral.log_mel(power, MEL_BANDS)
-    cepstra = spectral.cepstrum(mel, COEFFICIENTS)
+    mel = np.log(power @ spectral.mel_bank(MEL_BANDS))
+    cepstra = scipy.fft.dct(mel, axis=1, norm="ortho")[:, :COEFFICIENTS]
     semitones = 12 * np.log2(frequency / 55)
     bridged = np.interp(np.arange(len(voiced)), np.flatnonzero(voiced), semitones[voiced])
     steps = np.diff(semitones)[voiced[1:] & voiced[:-1]]
@@ -140,13 +134,9 @@ def _couplings(contours: np.ndarray) -> Block:
     """Correlations of each contour (T, C) with each, itself too, some frames later; 0 past the clip's end."""
     names = [*(f"mfcc{c}" for c in range(COUPLED)), "pitch", "level", "voicing"]
     scaled = (contours - contours.mean(0)) / (contours.std(0) + 1e-6) / np.sqrt(len(contours))
-    labels, values = [], []
-    for lag in LAGS:
-        matrix = scaled[: max(0, len(scaled) - lag)].T @ scaled[lag:]
-        first, second = np.nonzero(np.ones_like(matrix) if lag else np.tri(len(names), k=-1))
-        labels += [f"{names[a]}_with_{names[b]}_lag{lag}" for a, b in zip(first, second, strict=True)]
-        values.append(matrix[first, second])
-    return labels, np.concatenate(values)
+    matrices = np.array([scaled[: max(0, len(scaled) - lag)].T @ scaled[lag:] for lag in LAGS])
+    keep = [(i, a, b) for i, a, b in np.ndindex(matrices.shape) if LAGS[i] or b < a]
+    return [f"{names[a]}_with_{names[b]}_lag{LAGS[i]}" for i, a, b in keep], matrices[*np.transpose(keep)]
 
 
 def _courses(cepstra: np.ndarray) -> Block:
