@@ -2,8 +2,8 @@
 
 Silence at the ends is cut off (frames 30 dB below the loud ones); timbre is described over active frames,
 pitch over voiced ones. What brought most on RAVDESS (inner validation) are descriptions of *change*, not more
-statistics of single frames: correlations among delayed contours (Williamson et al. 2013, doi
-10.1145/2512530.2512531), the slow course of cepstral coefficients (DCT over time), the modulation spectrum
+statistics of single frames: correlations among delayed contours (Williamson et al. 2014, doi
+10.1145/2661806.2661809), the slow course of cepstral coefficients (DCT over time), the modulation spectrum
 of mel bands. Level is kept as recorded: an angry voice is loud.
 
 Shapes: T frames, C cepstral coefficients or contours, B mel bands; masks and single contours are (T,).
