@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -266,7 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_status
     except KeyboardInterrupt:
         resume = [*argv, *([] if "--resume" in argv else ["--resume"])]
-        again = f": go on with `serbench {' '.join(resume)}`" if argv[:1] == ["run"] else ""
+        again = f": go on with `serbench {shlex.join(resume)}`" if argv[:1] == ["run"] else ""
         print(f"\nserbench: interrupted{again}", file=sys.stderr)
         return 130
 

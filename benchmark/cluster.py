@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -36,11 +37,14 @@ def connect(address: str | None = None) -> Iterator[None]:
     owned = not ray.is_initialized()
     on_termination = signal.getsignal(signal.SIGTERM)
     try:
+        if owned and address and address != "auto":  # where nobody answers, Ray would wait for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
         if owned and address:
             ray.init(address=address, **quiet)
         elif owned:  # "local": a cluster that happens to run here is never joined by accident
             ray.init(address="local", include_dashboard=False, **quiet)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         first_line = str(error).splitlines()[0]
         raise SerbenchError(
             f"no Ray cluster at {address!r} ({first_line}): start one, or leave --address out"

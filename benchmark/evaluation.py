@@ -62,14 +62,12 @@ def training_seed(study: str, refit: Refit) -> int:
 
 def fit(family: str, config: Mapping[str, Any], data: tuple[Any], seed: int, threads: int) -> Fitted:
     """Fit in a worker on the whole training part of a fold; never raises."""
-    failure = ""
+    failure, part = "", cluster.get(data[0])
+    module = registry.family(family)  # imported before the clock starts
     for _ in range(ATTEMPTS):
         begun = perf_counter()
         try:
-            part = cluster.get(data[0])
-            model, history = trainable.refit(
-                registry.family(family), config, part, seed=seed, threads=threads
-            )
+            model, history = trainable.refit(module, config, part, seed=seed, threads=threads)
             if not np.isfinite(model.predict_proba(part.x)).all():
                 raise TrialFailed("the model's probabilities are not finite")
             with tempfile.TemporaryDirectory() as folder:
@@ -123,9 +121,8 @@ def fit_all(
             for group in same
         ]
         for position, result in cluster.map(fit, tasks, cpus=needs[0], gpus=needs[1]):
-            fitted = (
-                result if isinstance(result, Fitted) else Fitted({}, 0, 0.0, [], f"worker died: {result}")
-            )
+            lost = Fitted({}, 0, 0.0, [], f"worker died: {' '.join(str(result).split())[:200]}")
+            fitted = result if isinstance(result, Fitted) else lost
             for place, refit in enumerate(same[position]):
                 yield refit, fitted if place == 0 else replace(fitted, seconds=0.0)  # its time counts once
 
@@ -183,8 +180,6 @@ def record(folder: Path, refit: Refit, fitted: Fitted, run: Run, classes: Sequen
 def note_opening(results: Path, row: Mapping[str, Any]) -> None:
     """Append a line to `openings.csv`: when, by which study, which test part, for how many runs."""
     path = results / "openings.csv"
-    fresh = not path.exists()
+    header, _, line = files.csv_text(list(row), [row]).partition("\n")
     with path.open("a", encoding="utf-8") as file:
-        if fresh:
-            file.write(",".join(row) + "\n")
-        file.write(",".join(str(value) for value in row.values()) + "\n")
+        file.write(line if file.tell() else f"{header}\n{line}")

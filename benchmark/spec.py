@@ -16,6 +16,10 @@ from benchmark.space import Space
 SPACES = Path(__file__).parent.parent / "search_spaces"
 SAMPLERS = ("tpe", "random")
 # what may differ between two runs of one study: it changes when or where, not what
+KINDS: dict[str, Any] = {  # annotation of a field → what a study file may hold
+    "str": str, "int": int, "bool": bool, "float": (int, float), "float | None": (int, float, type(None)),
+    "tuple[str, ...]": list, "tuple[int, ...]": list, "Mapping[str, str]": dict,
+}  # fmt: skip
 NOT_HASHED = ("name", "concurrency", "time_budget", "bootstrap_seed")
 
 
@@ -117,7 +121,12 @@ def read_study(path: Path, **overrides: Any) -> tuple[StudySpec, dict[str, Any]]
         SerbenchError: unknown key or value of the wrong type, with file and line.
     """
     allowed = {f.name for f in fields(StudySpec)} | {"schema_version", "digests"}
-    found = dict(space.check_keys(space.load_yaml(path), allowed, "study", ("corpus", "systems")))
+    read = space.check_keys(space.load_yaml(path), allowed, "study", ("corpus", "systems"))
+    for f in (f for f in fields(StudySpec) if f.name in read):
+        value, kind = read[f.name], str(f.type)
+        if not isinstance(value, KINDS[kind]) or isinstance(value, bool) != (kind == "bool"):
+            raise SerbenchError(f"{read.where(f.name)}: {f.name} must be {kind}, but got {value!r}")
+    found = dict(read)
     digests = found.pop("digests", None) or {}
     if any(value is not None for key, value in overrides.items() if key not in NOT_HASHED):
         digests = {}  # another study than the frozen one
@@ -130,7 +139,5 @@ def read_study(path: Path, **overrides: Any) -> tuple[StudySpec, dict[str, Any]]
     found.setdefault("name", "")
     if "spaces" not in found:
         found["spaces"] = read_spaces(found["systems"], None)
-    try:
-        return StudySpec(**found).with_default_name(), dict(digests)
-    except TypeError as error:
-        raise SerbenchError(f"{path}: a value has the wrong type: {error}") from None
+    spaces = {system: found["spaces"].get(system, "") for system in found["systems"]}
+    return StudySpec(**found | {"spaces": spaces}).with_default_name(), dict(digests)

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from benchmark.corpora import synthetic
 
 REPOSITORY = Path(__file__).parents[1]
 SPEAKERS, EMOTIONS, CLIPS = range(1, 6), ("angry", "happy", "sad"), 4
-PATIENCE = 240  # seconds; machines that run tests are often busy
+PATIENCE = 400  # seconds; machines that run tests are often busy
 FOREST = """
 family: random_forest
 features: functionals
@@ -95,7 +96,7 @@ class Command:
 
     def __init__(self, clone: Path, *args: Any, cwd: Path | None = None):
         self.mark = uuid.uuid4().hex
-        self.log = clone.parent / f"{self.mark}.log"
+        self.log = Path(tempfile.gettempdir()) / f"serbench-{self.mark}.log"
         env = os.environ | {"PYTHONPATH": str(clone), "SERBENCH_TEST_MARK": self.mark, "TERM": "dumb"}
         command = [sys.executable, "-m", "benchmark.cli", *map(str, args)]
         with self.log.open("wb") as log:
@@ -110,7 +111,9 @@ class Command:
             out = self.process.communicate(timeout=PATIENCE)[0].decode()
         finally:
             self.sweep()
-        return self.process.returncode, out, self.said
+        said = self.said
+        self.log.unlink()
+        return self.process.returncode, out, said
 
     @property
     def said(self) -> str:
@@ -130,6 +133,7 @@ class Command:
         self.process.kill()
         self.process.communicate()
         assert self.gone(), [p.cmdline() for p in self.left()]
+        self.log.unlink()
 
     def interrupt(self) -> None:
         """SIGINT to the whole group, as Ctrl-C in a terminal does."""

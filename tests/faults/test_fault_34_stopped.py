@@ -1,0 +1,197 @@
+"""FAULTS 34, 35, 36, 41, 43: a study that is killed, interrupted, edited or torn, and goes on as unbroken."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import studies
+from tracking_tools import stored
+
+from benchmark import bundle, files, tracking
+
+pytestmark = pytest.mark.slow
+TRIALS = 2 * 2 * 2 * 4  # systems × folds × samplers × budget
+
+
+def ended(folder: Path) -> list[str]:
+    """Return the ids of the trials whose end stands in the journal."""
+    return [event["trial_id"] for event in studies.events(folder, "trial_ended")]
+
+
+def test_fault_34_a_driver_killed_at_three_points_and_resumed_elsewhere(
+    finished: Any, corpus_csv: Path, clone: Path, tmp_path: Path
+) -> None:
+    def start(place: Path, *extra: str) -> studies.Command:
+        return studies.Command(
+            place / "serbench", "run", finished.study, "--root", place / "clips" / "clips.csv",
+            "--out", place / "results", *extra,
+        )  # fmt: skip
+
+    here, there = tmp_path / "here", tmp_path / "another clone"
+    for place in (here, there):
+        shutil.copytree(clone, place / "serbench")
+        shutil.copytree(corpus_csv.parent, place / "clips")
+    first = here / "results" / "tiny"
+    command = start(here)
+    command.until(lambda: len(ended(first)) >= 3)  # among the first searches
+    command.kill()
+    done = ended(first)
+    command = start(here, "--resume")
+    command.until(lambda: len(ended(first)) >= len(done) + TRIALS // 2)  # among the last ones
+    command.kill()
+    assert ended(first)[: len(done)] == done  # nothing was run again
+
+    second, openings = there / "results" / "tiny", there / "results" / "openings.csv"
+    shutil.copytree(first, second)
+    command = start(there, "--resume")
+    command.until(lambda: openings.exists() and openings.stat().st_size > 0)  # as a test part is opened
+    command.kill()
+    assert len(ended(second)) == len(set(ended(second))) == TRIALS
+    status, _, said = start(there, "--resume").end()
+    assert status == 0, said
+    assert bundle.verify(second) == []
+    assert studies.differences(finished.bundle, second, "README.md") == []
+    assert [row["fold"] for row in files.read_csv(openings)] in (["1", "1", "2"], ["1", "2"])
+
+    runs = stored(tracking.default_uri(there / "results"), "tiny")  # fails on doubles
+    assert "RUNNING" not in {run.info.status for run in runs.values()}
+    assert sum(run.data.tags["kind"] == "trial" for run in runs.values()) == TRIALS
+
+
+def test_fault_34_a_driver_killed_at_its_very_seal(finished: Any, clone: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished.bundle, tmp_path / "tiny")
+    (tmp_path / "tiny" / "SHA256SUMS").unlink()
+    status, _, said = studies.run(clone, "run", finished.study, "--out", tmp_path, "--resume")
+    assert status == 0, said
+    assert bundle.verify(tmp_path / "tiny") == []
+    sums = [(b / "SHA256SUMS").read_text() for b in (finished.bundle, tmp_path / "tiny")]
+    assert sums[0] == sums[1]
+
+
+class Interrupted(NamedTuple):
+    """A study that Ctrl-C ended, and what a second driver was told before."""
+
+    out: Path
+    second: tuple[int, str, str]
+    status: int
+    printed: str
+    said: str
+    left: list[Any]
+
+
+@pytest.fixture(scope="module")
+def interrupted(
+    finished: Any, corpus_csv: Path, clone: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Interrupted:
+    out = tmp_path_factory.mktemp("interrupted") / "my results"
+    arguments = ("run", finished.study, "--root", corpus_csv, "--out", out)
+    command = studies.Command(clone, *arguments)
+    command.until(lambda: len(ended(out / "tiny")) >= 1)
+    second = studies.run(clone, *arguments, "--resume")
+    assert str(command.process.pid) in second[2], second
+    command.interrupt()
+    printed = command.process.communicate(timeout=studies.PATIENCE)[0].decode()
+    said = command.said
+    command.gone()
+    left = [process.cmdline() for process in command.left()]
+    command.sweep()
+    return Interrupted(out, second, command.process.returncode, printed, said, left)
+
+
+def test_fault_35_a_second_driver_is_refused_and_told_who_holds_the_study(interrupted: Interrupted) -> None:
+    status, out, said = interrupted.second
+    assert (status, out) == (1, "")
+    last = said.splitlines()[-1]
+    assert re.match(r"serbench: study tiny is being run by process \d+ on \S+: wait for it", last)
+    assert "Traceback" not in said
+
+
+def test_fault_43_ctrl_c_keeps_the_state_and_prints_how_to_go_on(interrupted: Interrupted) -> None:
+    assert (interrupted.status, interrupted.printed) == (130, "")
+    assert "Traceback" not in interrupted.said
+    assert interrupted.said.splitlines()[-1].startswith("serbench: interrupted: go on with `serbench run ")
+    assert interrupted.left == []
+    folder = interrupted.out / "tiny"
+    assert 1 <= len(ended(folder)) < TRIALS
+    assert {event["state"] for event in studies.events(folder, "trial_ended")} <= {
+        "COMPLETE",
+        "PRUNED",
+        "FAILED",
+    }
+    assert not (folder / ".lock").exists()
+    runs = stored(tracking.default_uri(interrupted.out), "tiny")
+    assert "RUNNING" not in {run.info.status for run in runs.values()}
+
+
+@pytest.mark.parametrize(
+    ("edited", "told"),
+    [
+        ("space", "spaces.mlp.search.epochs.high: 6 → 7"),
+        ("data", "clips.1-angry-0.wav: "),
+        ("code", "code: "),
+        ("budget", "trials: 4 → 5"),
+    ],
+)
+def test_fault_36_edited_inputs_are_refused_with_the_difference(
+    interrupted: Interrupted,
+    finished: Any,
+    corpus_csv: Path,
+    clone: Path,
+    tmp_path: Path,
+    edited: str,
+    told: str,
+) -> None:
+    shutil.copytree(interrupted.out / "tiny", tmp_path / "out" / "tiny")
+    before = (tmp_path / "out" / "tiny" / "journal.jsonl").read_bytes()
+    place, corpus, extra = clone, corpus_csv, []
+    if edited in ("space", "code"):
+        place = Path(shutil.copytree(clone, tmp_path / "serbench"))
+        name, old, new = {
+            "space": ("search_spaces/mlp.yaml", "high: 6", "high: 7"),
+            "code": ("benchmark/metrics.py", "import numpy", "import numpy  # edited\nimport numpy"),
+        }[edited]
+        text = (place / name).read_text()
+        assert old in text
+        (place / name).write_text(text.replace(old, new, 1))
+    elif edited == "data":
+        corpus = Path(shutil.copytree(corpus_csv.parent, tmp_path / "clips")) / "clips.csv"
+        data = bytearray((corpus.parent / "1-angry-0.wav").read_bytes())
+        data[-2] ^= 1  # the last sample
+        (corpus.parent / "1-angry-0.wav").write_bytes(data)
+    else:
+        extra = ["--trials", "5"]
+    status, out, said = studies.run(
+        place, "run", finished.study, "--root", corpus, "--out", tmp_path / "out", "--resume", *extra
+    )
+    assert (status, out) == (1, "")
+    last = said.splitlines()[-1]
+    assert last.startswith("serbench: tiny was made with other inputs and can't go on (")
+    assert told in last
+    assert last.endswith(": restore them, or start a new study with --name")
+    assert "Traceback" not in said
+    assert (tmp_path / "out" / "tiny" / "journal.jsonl").read_bytes() == before
+
+
+def test_fault_41_43_a_torn_journal_and_the_printed_command_lead_to_the_unbroken_result(
+    interrupted: Interrupted, finished: Any, clone: Path
+) -> None:
+    journal = interrupted.out / "tiny" / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    last = max(n for n, line in enumerate(lines) if b'"trial_ended"' in line)
+    journal.write_bytes(b"".join(lines[:last]) + lines[last][:40])  # an ending that was half written
+    printed = re.findall(r"go on with `serbench (.+)`$", interrupted.said)[-1]
+    status, _, said = studies.run(clone, *shlex.split(printed))
+    assert status == 0, said
+    assert bundle.verify(interrupted.out / "tiny") == []
+    assert studies.differences(finished.bundle, interrupted.out / "tiny") == []
+    runs = stored(tracking.default_uri(interrupted.out), "tiny")
+    assert {run.info.status for run in runs.values()} <= {"FINISHED", "KILLED", "FAILED"}
+    assert sum(run.data.tags["kind"] == "trial" for run in runs.values()) == TRIALS
+    states = {run.data.tags["record"]: run.data.tags["state"] for run in runs.values()}
+    for _, rows in studies.trials(interrupted.out / "tiny"):
+        assert {row["trial_id"]: row["state"] for row in rows}.items() <= states.items()

@@ -1,0 +1,199 @@
+"""Ray's core for real: results as they end, tasks whose worker dies, and a cluster that loses a node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray.cloudpickle
+import studies
+from ray.cluster_utils import Cluster
+from test_search import make_task
+from test_trainable import make_part
+
+from benchmark import bundle, cluster, files, search
+from benchmark.journal import COMPLETE, FAILED, State
+
+pytestmark = pytest.mark.slow
+LONG = """
+family: mlp
+features: functionals
+search: {epochs: {type: int, low: 100, high: 110}}
+fixed: {layers: 1, units: 8, dropout: 0.0, batch_norm: false, batch_size: 64, label_smoothing: 0.0,
+        schedule: constant, class_weight: "none", lr: 0.01}
+published: {epochs: 3}
+"""
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers can't import tests
+    with cluster.connect():
+        yield
+
+
+def squared(number: int) -> int:
+    if number < 0:
+        raise ValueError("negative")
+    return number**2
+
+
+def die_once(folder: str, number: int) -> int:
+    marker = Path(folder) / str(number)
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def die(folder: str) -> None:
+    with (Path(folder) / "deaths").open("a") as file:
+        file.write("x")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_map_yields_every_position_once_and_exceptions_as_values(ray_here: None) -> None:
+    found = dict(cluster.map(squared, [(3,), (-1,), (5,)]))
+    assert (found[0], found[2]) == (9, 25)
+    assert "negative" in str(found[1])
+    assert isinstance(found[1], Exception)
+
+
+def test_fault_31_a_task_whose_worker_is_killed_runs_again(ray_here: None, tmp_path: Path) -> None:
+    assert dict(cluster.map(die_once, [(str(tmp_path), 1), (str(tmp_path), 2)])) == {0: 1, 1: 2}
+
+
+def test_fault_32_a_task_whose_worker_is_always_killed_is_given_up(ray_here: None, tmp_path: Path) -> None:
+    ((_, result),) = cluster.map(die, [(str(tmp_path),)])
+    assert isinstance(result, Exception)
+    assert (tmp_path / "deaths").read_text() == "x" * cluster.ATTEMPTS
+
+
+def test_a_value_is_shared_read_only(ray_here: None) -> None:
+    part = cluster.get(cluster.put(make_part()))
+    assert not part.x.flags.writeable
+
+
+def shout(emit: Any, name: str, broken: bool) -> None:
+    for number in range(3):
+        emit({"name": name, "number": number})
+    if broken:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_pool_runs_all_and_tells_which_died(ray_here: None) -> None:
+    pool, waiting = cluster.Pool(shout, 2), [("a", False), ("b", True), ("c", False)]
+    events, ended = [], []
+    while waiting or pool.busy:
+        while waiting and pool.free:
+            name, broken = waiting.pop(0)
+            pool.start(name, name, broken)
+        events += pool.events()
+        ended += pool.finished()
+    events += pool.events(timeout=0.1)
+    assert sorted(name for name, _ in ended) == ["a", "b", "c"]
+    assert [name for name, error in ended if error is not None] == ["b"]
+    assert [e["number"] for e in events if e["name"] == "a"] == [0, 1, 2]
+    assert [e["number"] for e in events if e["name"] == "c"] == [0, 1, 2]
+
+
+def trial_workers(below: int) -> list[psutil.Process]:
+    """Return the processes of running trials that descend from the process `below`."""
+    found = []
+    for process in psutil.Process(below).children(recursive=True):
+        try:
+            if process.cmdline() and process.cmdline()[0].startswith("ray::ImplicitFunc"):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_fault_31_32_trials_whose_worker_is_killed(ray_here: None, tmp_path: Path) -> None:
+    """Trial 2's worker dies once, trial 3's always: one runs again, the other is FAILED, the rest finish."""
+    task = make_task(LONG, trials=4, prune=False, data=(cluster.put(make_part()),), storage=str(tmp_path))
+    starts: list[int] = []
+    events: list[dict[str, Any]] = []
+
+    def emit(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["event"] == "trial_started":
+            starts.append(event["number"])
+        if event["event"] == "step" and (starts[-1] == 3 or (starts.count(2) == 1 and starts[-1] == 2)):
+            for process in trial_workers(os.getpid()):
+                process.kill()
+
+    search.run_search(emit, task)
+    state = State(events)
+    trials = {t.number: t for t in state.ended(task.name)}
+    assert {n: t.state for n, t in trials.items()} == {1: COMPLETE, 2: COMPLETE, 3: FAILED, 4: COMPLETE}
+    assert trials[3].reason == "worker died 3 times"
+    assert [starts.count(n) for n in (2, 3, 4)] == [2, 3, 1]
+    assert list(trials[2].steps) == list(range(1, trials[2].params["epochs"] + 1))
+    assert sum(e["event"] == "trial_ended" for e in events) == 4
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere"])
+def test_an_address_without_a_cluster_is_one_line(
+    clone: Path, corpus_csv: Path, tmp_path: Path, address: str
+) -> None:
+    study = studies.write_study(tmp_path / "svm.yaml", systems=["svm"], folds=[1])
+    status, out, said = studies.run(
+        clone, "run", study, "--root", corpus_csv, "--out", tmp_path / "results", "--address", address
+    )
+    assert (status, out) == (1, "")
+    assert said.splitlines()[-1].startswith("serbench: no Ray cluster at " + repr(address) + " (")
+    assert "Traceback" not in said
+
+
+def test_fault_33_a_node_is_lost_in_the_midst_of_a_search(
+    clone: Path, corpus_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two nodes, the second with its own empty cache and working folder."""
+    away = tmp_path / "second node"
+    (away / "work").mkdir(parents=True)
+    (away / "cache").mkdir()
+    mlp = LONG.replace("low: 100, high: 110", "low: 60, high: 70")
+    study = studies.write_study(
+        tmp_path / "mlp.yaml", systems=["mlp"], folds=[1], trials=10, seeds=1, concurrency=2, prune=False,
+        spaces={"mlp": mlp},
+    )  # fmt: skip
+    folder = tmp_path / "results" / "tiny"
+    monkeypatch.setenv("PYTHONPATH", str(clone))
+    here = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setenv("SERBENCH_CACHE", str(away / "cache"))
+            elsewhere.chdir(away / "work")
+            second = here.add_node(num_cpus=1)
+        raylet = second.all_processes["raylet"][0].process.pid
+        command = studies.Command(
+            clone, "run", study, "--root", corpus_csv, "--out", tmp_path / "results",
+            "--storage", tmp_path / "shared", "--address", here.address,
+        )  # fmt: skip
+        seen: list[str] = []
+
+        def works_on_both() -> bool:
+            seen.extend(process.cwd() for process in trial_workers(raylet))
+            return bool(seen) and len(studies.events(folder, "trial_ended")) >= 3
+
+        command.until(works_on_both)
+        here.remove_node(second, allow_graceful=False)
+        status, _, said = command.end()
+        assert status == 0, said
+    finally:
+        here.shutdown()
+    assert bundle.verify(folder) == []
+    for name, rows in studies.trials(folder):
+        assert sorted(int(row["number"]) for row in rows) == list(range(1, 11)), name
+        assert {row["state"] for row in rows} == {"COMPLETE"}, rows
+    assert set(seen) == {str(away / "work")}
+    assert list((away / "cache").iterdir()) == list((away / "work").iterdir()) == []
+    rows = {row["system"]: row for row in files.read_csv(folder / "leaderboard.csv")}
+    assert (rows["mlp"]["trials"], rows["mlp"]["failed_runs"]) == ("10", "0")
