@@ -33,8 +33,9 @@ check: install  ## formatting, lint, types, layers, quick tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -m "not slow and not perf"
 
-perf: install  ## the ratios of tests/perf/README.md
+perf: install  ## measure, minutes: prints and writes the table of tests/perf/README.md
 	$(BIN)/pytest -q -m perf
+	$(BIN)/python tests/perf
 
 lock: install  ## write requirements.lock anew from pyproject.toml, keeping the versions that still fit
 	$(BIN)/uv pip compile pyproject.toml --quiet --extra dev --python-version 3.11 --generate-hashes \

@@ -1,19 +1,15 @@
-"""The cluster bootstrap as matrix products against a loop that calls scikit-learn, on the same resamples.
+"""The cluster bootstrap as matrix products against a loop that calls scikit-learn, on the same resamples."""
 
-Run by `make perf`: `main()` prints a row of tests/perf/README.md (name, alternative, ratio).
-"""
-
-from statistics import median
-from time import perf_counter
+from collections.abc import Iterator
 
 import numpy as np
-import pytest
+from _bench import Comparison, Side
 from sklearn.metrics import recall_score
 
 from benchmark import metrics, statistics
 
+REPEATS = 5
 SPEAKERS, CLIPS, CLASSES, SEEDS = 24, 60, 8, 5
-FAST, SLOW = 10_000, 20  # resamples; the loop is timed on few and counted per resample
 
 
 def matrix_products(truth, predicted, speaker, resamples: int) -> np.ndarray:
@@ -33,36 +29,16 @@ def scikit_learn_loop(truth, predicted, speaker, resamples: int) -> np.ndarray:
     return np.array(values)
 
 
-def timed(function, *arguments) -> float:
-    """Median seconds of three calls."""
-    seconds = []
-    for _ in range(3):
-        begun = perf_counter()
-        function(*arguments)
-        seconds.append(perf_counter() - begun)
-    return median(seconds)
-
-
-def main() -> float:
-    """Print the row; return the ratio of seconds a resample."""
+def comparisons(tiny: bool = False) -> Iterator[Comparison]:
+    fast, slow = (50, 5) if tiny else (10_000, 20)  # resamples; the loop is timed on the first few alone
     generator = np.random.default_rng(0)
     speaker = np.repeat(np.arange(SPEAKERS), CLIPS)
     truth, *predicted = generator.integers(0, CLASSES, (1 + SEEDS, SPEAKERS * CLIPS))
     data = truth, np.array(predicted), speaker
-    assert np.allclose(matrix_products(*data, SLOW), scikit_learn_loop(*data, SLOW))
-    fast, slow = timed(matrix_products, *data, FAST) / FAST, timed(scikit_learn_loop, *data, SLOW) / SLOW
-    print(
-        f"| bootstrap, {FAST:,} resamples of {SPEAKERS} speakers, {SEEDS} seeds: {fast * FAST:.2f} s "
-        f"| scikit-learn loop: {slow * FAST:.0f} s | {slow / fast:.0f} × |"
+    yield Comparison(
+        f"bootstrap of UAR: {SPEAKERS} speakers, {SPEAKERS * CLIPS:,} clips, {SEEDS} seeds",
+        "resamples",
+        Side(f"matrix products, {fast:,} resamples", fast, lambda: matrix_products(*data, fast)),
+        Side(f"loop over scikit-learn, {slow} resamples", slow, lambda: scikit_learn_loop(*data, slow)),
+        lambda ours, other: np.allclose(ours[: len(other)], other, rtol=0, atol=1e-12),
     )
-    return slow / fast
-
-
-@pytest.mark.perf
-def test_bootstrap_against_a_scikit_learn_loop(capsys):
-    with capsys.disabled():
-        assert main() > 0
-
-
-if __name__ == "__main__":
-    main()

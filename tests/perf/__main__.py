@@ -1,0 +1,63 @@
+"""Measure everything and write README.md beside this file: `make perf`."""
+
+import importlib
+import os
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmark.cores import THREADS
+
+BENCHES = ("bench_features", "bench_forest", "bench_bootstrap", "bench_trials")
+TEXT = """# Measured ratios
+
+Written by `make perf`; every number is from that one run. A row compares this program with a named
+alternative that does the same work on the same data, which each run checks (features differ by their nature:
+`bench_features.py` says in what). A ratio above 1 means that this program is faster. Both sides run in turn,
+three or five times; rates are medians, the ratio is theirs, and the last column is the smallest and the
+largest ratio of a pair of runs. One thread a process; features, forest and bootstrap use one core, trials {cores}.
+
+{table}
+
+Trials are on made-up data, smaller than a fold of RAVDESS, so that the price of Ray Tune, Optuna and the
+journal shows: it is paid once a study (start and stop; in brackets this program's and joblib's) and once a
+trial, however long that takes. TPE, pruning and MLflow's mirror are not in these rows.
+
+- date: {date}; commit: `{commit}`
+- machine: {cpu}, {cores} cores, {memory} GiB
+- load average before the first run: {load:.1f}; niceness: {nice}{busy}
+- {versions}
+"""
+
+
+def main() -> None:
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # before numpy is imported
+    load = os.getloadavg()[0]
+    _bench, environment = importlib.import_module("_bench"), importlib.import_module("benchmark.environment")
+    rows = [_bench.HEADER]
+    for name in BENCHES:
+        bench = importlib.import_module(name)
+        for comparison in bench.comparisons():
+            measured = _bench.measure(comparison, bench.REPEATS)
+            print(*measured, sep="\n", flush=True)
+            rows += measured
+    facts, cores = environment.describe(), os.cpu_count() or 1
+    versions = {"Python": facts["python"], **facts["packages"], "librosa": version("librosa")}
+    versions["joblib"] = version("joblib")
+    text = TEXT.format(
+        table="\n".join(rows),
+        date=datetime.now(UTC).date(),
+        commit=environment.commit(),
+        cpu=facts["hardware"]["cpu"],
+        memory=facts["hardware"]["memory_gib"],
+        cores=cores,
+        load=load,
+        nice=os.nice(0),
+        busy="" if load < cores / 2 else ": **a busy machine**: rates are too low, ratios rough",
+        versions=", ".join(f"{package} {number}" for package, number in versions.items() if number),
+    )
+    Path(__file__).with_name("README.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
