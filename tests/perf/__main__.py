@@ -15,7 +15,8 @@ Written by `make perf`; every number is from that one run. A row compares this p
 alternative that does the same work on the same data, which each run checks (features differ by their nature:
 `bench_features.py` says in what). A ratio above 1 means that this program is faster. Both sides run in turn,
 three or five times; rates are medians, the ratio is theirs, and the last column is the smallest and the
-largest ratio of a pair of runs. One thread a process; features, forest and bootstrap use one core, trials {cores}.
+largest ratio of a pair of runs. One thread a process; features, forest and bootstrap use one core, trials
+all {cores}.
 
 {table}
 
