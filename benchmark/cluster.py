@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -46,6 +46,8 @@ def connect(address: str | None = None) -> Iterator[None]:
             ray.init(address="local", include_dashboard=False, **quiet)
     except (OSError, ValueError, RuntimeError) as error:
         first_line = str(error).splitlines()[0]
+        if not address:
+            raise SerbenchError(f"Ray could not start on this machine: {first_line}") from None
         raise SerbenchError(
             f"no Ray cluster at {address!r} ({first_line}): start one, or leave --address out"
         ) from None
@@ -127,10 +129,13 @@ class Pool:
         return [first, *self._queue.get_nowait_batch(self._queue.size())]
 
     def finished(self) -> list[tuple[str, Exception | None]]:
-        """Return what has ended since the last call, with its error if it broke."""
-        done, _ = (
-            ray.wait(list(self._busy), num_returns=len(self._busy), timeout=0) if self._busy else ([], [])
-        )
+        """Return what has ended since the last call, with its error if its process died.
+
+        Raises:
+            SerbenchError: the function itself failed, and would again.
+        """
+        busy = list(self._busy)
+        done, _ = ray.wait(busy, num_returns=len(busy), timeout=0) if busy else ([], [])
         ended: list[tuple[str, Exception | None]] = []
         for reference in done:
             name, actor = self._busy.pop(reference)
@@ -138,9 +143,16 @@ class Pool:
             try:
                 ray.get(reference)
                 ended.append((name, None))
+            except RayTaskError as error:
+                raise SerbenchError(f"{name}: {one_line(error.cause)}") from None
             except RayError as error:
                 ended.append((name, error))
         return ended
+
+
+def one_line(error: BaseException | None) -> str:
+    """Return an error of another process as one line of bounded length."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 class _Coordinator:

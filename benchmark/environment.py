@@ -21,7 +21,7 @@ PACKAGES = (
     "soundfile", "soxr",
 )  # fmt: skip
 # modules that show or carry numbers and make none: a change here does not end a running study
-NO_NUMBERS = ("cli.py", "progress.py", "tracking.py", "journal.py", "fetch.py", "report", "records.py")
+NO_NUMBERS = ("cli.py", "progress.py", "tracking.py", "journal.py", "fetch.py", "report")
 
 
 @functools.cache
@@ -29,14 +29,19 @@ def commit() -> str:
     """Return the commit of the working tree, `-modified` where files differ from it, or `unknown`."""
     git = ["git", "-C", str(PROJECT)]
     try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        head = subprocess.run(
+            [*git, "rev-parse", "--show-toplevel", "HEAD"], capture_output=True, text=True, check=True
+        )
         changed = subprocess.run(
             [*git, "status", "--porcelain", "--untracked-files=no", "--", "benchmark", "search_spaces"],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return head.stdout.strip() + ("-modified" if changed.stdout.strip() else "")
+    top, revision = head.stdout.split("\n")[:2]
+    if Path(top) != PROJECT:  # installed inside somebody else's repository
+        return "unknown"
+    return revision + ("-modified" if changed.stdout.strip() else "")
 
 
 @functools.cache

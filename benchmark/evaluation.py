@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmark import bundle, cluster, files, records, registry, trainable
 from benchmark.families._common import TrialFailed
-from benchmark.schema import Fold, digest
+from benchmark.schema import Fold, SerbenchError, digest
 from benchmark.scores import Run
 
 MAJORITY = "majority"
@@ -121,7 +121,7 @@ def fit_all(
             for group in same
         ]
         for position, result in cluster.map(fit, tasks, cpus=needs[0], gpus=needs[1]):
-            lost = Fitted({}, 0, 0.0, [], f"worker died: {' '.join(str(result).split())[:200]}")
+            lost = Fitted({}, 0, 0.0, [], f"worker died: {cluster.one_line(result)}")
             fitted = result if isinstance(result, Fitted) else lost
             for place, refit in enumerate(same[position]):
                 yield refit, fitted if place == 0 else replace(fitted, seconds=0.0)  # its time counts once
@@ -151,7 +151,8 @@ def open_test(
             tasks.append((refit.family, dict(result.files), features(refit.features, fold.test)))
     for position, outcome in cluster.map(predict, tasks):
         if isinstance(outcome, Exception):
-            raise outcome
+            why = str(outcome).strip().splitlines()[-1]
+            raise SerbenchError(f"{tasks[position][0]}, fold {fold.number}: predicting broke: {why}")
         models[keys[position]] = outcome
     for refit, result in fitted:
         probabilities = models.get(id(result.files), np.tile(constant, (len(fold.test), 1)))

@@ -9,11 +9,12 @@ from Tune's snapshot.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from time import perf_counter, time
+from dataclasses import dataclass, field, replace
+from time import monotonic, perf_counter, time
 from types import SimpleNamespace
 from typing import Any
 
@@ -285,51 +286,43 @@ def run_search(emit: Emit, task: SearchTask) -> None:
     """Run the missing trials of `task`, emitting journal events; ends with `search_ended`.
 
     Raises:
-        RuntimeError: Tune broke `CRASHES` times.
+        RuntimeError: Tune broke, or left trials out, `CRASHES` times and once more.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    begun = time()
-    emit({"event": "search_started", **task.labels, "time": begun})
+    spent = sum(record.seconds for record in task.history) / task.concurrency
+    ends = monotonic() + (math.inf if task.time_budget is None else task.time_budget - spent)
+    emit({"event": "search_started", **task.labels, "time": time()})
     recorder = Recorder(task, emit)
-    reason = ""
-    for crash in range(CRASHES + 1):
+    problem = ""
+    for _ in range(CRASHES + 1):
         done = {record.number for record in recorder.ended.values()}
         missing = [number for number in range(1, task.trials + 1) if number not in done]
-        left = None if task.time_budget is None else task.time_budget - (time() - begun)
-        if not missing or (left is not None and left <= 0):
+        if not missing or monotonic() >= ends:
             break
         try:
-            _fit(task, missing, recorder, left)
+            _fit(task, missing, recorder, ends - monotonic())
         except Exception as error:  # e.g. Ray's OutOfMemoryError, which no FailureConfig catches
-            if crash == CRASHES:
-                raise RuntimeError(f"search {task.name} broke {CRASHES + 1} times: {error}") from error
+            problem = " ".join(str(error).split())[:300]
             recorder.running.clear()
-            continue
-        for trial_id, (record, _) in list(
-            recorder.running.items()
-        ):  # stopped by the search's own time budget
-            last = record.steps.get(max(record.steps, default=0), {})
-            recorder.end(trial_id, {**last, "stopped": "the search's time budget is over"}, None)
-    if task.time_budget is not None and len(recorder.ended) < task.trials:
-        reason = f"time budget of {task.time_budget:g} s"
-    emit(
-        {
-            "event": "search_ended",
-            **task.labels,
-            "reason": reason,
-            "seconds": max(0.0, time() - begun),
-            "time": time(),
-        }
-    )
+        else:  # what still runs was stopped by the search's own time budget
+            for trial_id, (record, _) in list(recorder.running.items()):
+                last = record.steps.get(max(record.steps, default=0), {})
+                recorder.end(trial_id, {**last, "stopped": "the search's time budget is over"}, None)
+    else:
+        if len(recorder.ended) < task.trials:
+            raise RuntimeError(f"search {task.name} broke {CRASHES + 1} times: {problem}")
+    short = len(recorder.ended) < task.trials
+    reason = f"time budget of {task.time_budget:g} s" if short else ""
+    emit({"event": "search_ended", **task.labels, "reason": reason, "time": time()})
 
 
-def _fit(task: SearchTask, missing: Sequence[int], recorder: Recorder, seconds: float | None) -> None:
+def _fit(task: SearchTask, missing: Sequence[int], recorder: Recorder, seconds: float) -> None:
     past = tuple(recorder.ended.values())
-    current = SearchTask(**{**task.__dict__, "history": past})
+    current = replace(task, history=past)
     needs = task.space.resources
     prune = task.prune and task.sampler != BASELINE
     trainable = tune.with_resources(
-        tune.with_parameters(_trial, task=SearchTask(**{**task.__dict__, "history": ()})),
+        tune.with_parameters(_trial, task=replace(task, history=())),
         {"cpu": needs["cpus"], "gpu": needs["gpus"], "memory": int(needs["memory_gb"] * 2**30)},
     )
     Tuner(
@@ -339,11 +332,11 @@ def _fit(task: SearchTask, missing: Sequence[int], recorder: Recorder, seconds: 
             scheduler=ReplayedASHA(current) if prune else FIFOScheduler(),
             num_samples=len(missing),
             max_concurrent_trials=0,
-            time_budget_s=seconds,
+            time_budget_s=None if math.isinf(seconds) else seconds,
             reuse_actors=bool(registry.family(task.family).REUSE_ACTORS),
         ),
         run_config=RunConfig(
-            name=task.name.replace("/", "-") + f"-{len(past)}",
+            name=f"{task.study[:12]}-{task.name.replace('/', '-')}-{len(past)}",
             storage_path=task.storage,
             failure_config=FailureConfig(max_failures=WORKER_DEATHS),
             callbacks=[recorder],

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmark import registry, space
+from benchmark import protocols, registry, space
 from benchmark.schema import SCHEMA_VERSION, SerbenchError, UsageError, digest
 from benchmark.space import Space
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
 SAMPLERS = ("tpe", "random")
-# what may differ between two runs of one study: it changes when or where, not what
 KINDS: dict[str, Any] = {  # annotation of a field → what a study file may hold
     "str": str, "int": int, "bool": bool, "float": (int, float), "float | None": (int, float, type(None)),
     "tuple[str, ...]": list, "tuple[int, ...]": list, "Mapping[str, str]": dict,
 }  # fmt: skip
-NOT_HASHED = ("name", "concurrency", "time_budget", "bootstrap_seed")
+# what may differ between two runs of one study: it changes when or how it is told, not what comes out
+NOT_HASHED = ("name", "concurrency", "bootstrap_seed")
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,11 @@ class StudySpec:
     max_bad: float = 0.01  # share of quarantined clips that stops the study
 
     def __post_init__(self) -> None:
+        registry.closest(self.corpus, registry.names("corpora"), "corpus")
+        registry.closest(self.protocol, protocols.NAMES, "protocol")
         registry.closest(self.sampler, SAMPLERS, "sampler")
+        if not re.fullmatch(r"\w[\w.@-]*", self.name):
+            raise UsageError(f"a study's name has letters, digits, . _ - only, but got {self.name!r}")
         for name in ("trials", "seeds", "inner_folds", "concurrency"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} must be at least 1, but got {getattr(self, name)}")
@@ -58,15 +63,14 @@ class StudySpec:
 
     def space(self, system: str) -> Space:
         """Return the search space of `system`."""
-        return space.parse(self.spaces[system], f"{system}.yaml")
-
-    def with_default_name(self) -> StudySpec:
-        """Return the spec named `<corpus>-<protocol>` where no name was given."""
-        return self if self.name else replace(self, name=f"{self.corpus}-{self.protocol}")
+        family = registry.family(system.partition("@")[0])
+        return space.parse(self.spaces[system], f"{system}.yaml", family)
 
     def digest(self, corpus_digest: str, fingerprint: str, features: Mapping[str, str]) -> str:
         """Return the study's digest: everything that a number depends on, times and names aside."""
         content = {key: value for key, value in asdict(self).items() if key not in NOT_HASHED}
+        if self.time_budget is None:
+            del content["time_budget"]
         content["spaces"] = {system: self.space(system).digest for system in self.systems}
         return digest([content, corpus_digest, fingerprint, dict(features)])
 
@@ -102,7 +106,7 @@ def read_spaces(systems: tuple[str, ...], folder: Path | None) -> dict[str, str]
         family, _, pretraining = system.partition("@")
         registry.closest(family, registry.names("families"), "family")
         path = (folder or SPACES) / f"{family}.yaml"
-        loaded = space.load(path)
+        loaded = space.load(path, registry.family(family))
         if pretraining and pretraining != (loaded.pretraining or "none"):
             offered = loaded.pretraining or "none"
             raise UsageError(f"{family} has no pretraining {pretraining!r}: its space offers {offered}")
@@ -110,34 +114,55 @@ def read_spaces(systems: tuple[str, ...], folder: Path | None) -> dict[str, str]
     return texts
 
 
-def read_study(path: Path, **overrides: Any) -> tuple[StudySpec, dict[str, Any]]:
-    """Return the spec of a study file, and the digests it was frozen with (empty if it never ran).
-
-    Args:
-        path: a YAML file with StudySpec's keys; `spaces` and what has a default may be left out.
-        overrides: values that the command line gave.
+def read_study(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the settings of a study file, and the digests it was frozen with (empty if it never ran).
 
     Raises:
         SerbenchError: unknown key or value of the wrong type, with file and line.
     """
     allowed = {f.name for f in fields(StudySpec)} | {"schema_version", "digests"}
-    read = space.check_keys(space.load_yaml(path), allowed, "study", ("corpus", "systems"))
-    for f in (f for f in fields(StudySpec) if f.name in read):
-        value, kind = read[f.name], str(f.type)
+    found = space.check_keys(space.load_yaml(path), allowed, "study", ("corpus", "systems"))
+    for f in (f for f in fields(StudySpec) if f.name in found):
+        value, kind = found[f.name], str(f.type)
         if not isinstance(value, KINDS[kind]) or isinstance(value, bool) != (kind == "bool"):
-            raise SerbenchError(f"{read.where(f.name)}: {f.name} must be {kind}, but got {value!r}")
-    found = dict(read)
-    digests = found.pop("digests", None) or {}
-    if any(value is not None for key, value in overrides.items() if key not in NOT_HASHED):
-        digests = {}  # another study than the frozen one
-    if found.pop("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
+            raise SerbenchError(f"{found.where(f.name)}: {f.name} must be {kind}, but got {value!r}")
+    if found.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:
         raise SerbenchError(f"{path}: schema_version must be {SCHEMA_VERSION}; this program reads no other")
-    found.update({key: value for key, value in overrides.items() if value is not None})
-    found["systems"] = tuple(found["systems"])
-    found["folds"] = tuple(found.get("folds") or ())
-    found.setdefault("protocol", default_protocol(found["corpus"]))
-    found.setdefault("name", "")
-    if "spaces" not in found:
-        found["spaces"] = read_spaces(found["systems"], None)
-    spaces = {system: found["spaces"].get(system, "") for system in found["systems"]}
-    return StudySpec(**found | {"spaces": spaces}).with_default_name(), dict(digests)
+    settings = {key: value for key, value in found.items() if key not in ("schema_version", "digests")}
+    return settings, dict(found.get("digests") or {})
+
+
+def make_spec(settings: Mapping[str, Any], spaces: Path | None = None) -> StudySpec:
+    """Return the study of `settings` (StudySpec's keys, None for a default).
+
+    A system's space comes from the folder `spaces` if given, else from `settings`, else from the package.
+
+    Raises:
+        UsageError: no corpus, an unknown name, a number out of range.
+    """
+    given = {key: value for key, value in settings.items() if value is not None}
+    if "corpus" not in given:
+        raise UsageError("run needs --corpus NAME or a study file: see `serbench list corpora`")
+    systems = tuple(given.get("systems", registry.names("families")))
+    frozen = {} if spaces else given.get("spaces", {})
+    read = read_spaces(tuple(system for system in systems if system not in frozen), spaces)
+    protocol = given.get("protocol", default_protocol(given["corpus"]))
+    made = {
+        "systems": systems, "spaces": {s: frozen[s] if s in frozen else read[s] for s in systems},
+        "folds": tuple(given.get("folds", ())), "protocol": protocol,
+        "name": given.get("name", f"{given['corpus']}-{protocol}"),
+    }  # fmt: skip
+    return StudySpec(**{**given, **made})
+
+
+def resolve(
+    path: Path | None, options: Mapping[str, Any], spaces: Path | None
+) -> tuple[StudySpec, dict[str, Any]]:
+    """Return the study of a file and the options over it, and the digests that it must come out with.
+
+    A frozen file with other options is another study: no digests.
+    """
+    settings, frozen = read_study(path) if path else ({}, {})
+    given = {key: value for key, value in options.items() if value is not None}
+    changed = spaces is not None or set(given) - set(NOT_HASHED)
+    return make_spec(settings | given, spaces), {} if changed else frozen

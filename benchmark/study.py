@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import gmtime, strftime
@@ -15,7 +15,7 @@ import yaml
 
 from benchmark import audit, bundle, cluster, environment, evaluation, prepare, protocols, records, registry
 from benchmark.evaluation import MAJORITY, Fitted, Refit
-from benchmark.journal import Journal
+from benchmark.journal import FAILED, Journal
 from benchmark.progress import StudyProgress, step
 from benchmark.report import leaderboard
 from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError
@@ -81,15 +81,16 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
         SerbenchError: bad input, a leak, a refused resume, or a search in which every trial failed.
     """
     folder = place.out / spec.name
+    begun = (folder / "journal.jsonl").exists()
     if bundle.is_sealed(folder):
+        if begun and place.resume:
+            tidy(folder)  # killed between the seal and its end
+            return folder
         raise UsageError(f"{folder} is sealed and never overwritten: choose another --name")
-    if (folder / "journal.jsonl").exists() and not place.resume:
+    if begun and not place.resume:
         raise UsageError(
             f"{folder} holds an unfinished study: add --resume to go on, or choose another --name"
         )
-    if place.resume and (folder / "README.md").exists() and not (folder / "journal.jsonl").exists():
-        bundle.seal(folder)  # killed at its very end
-        return folder
     study = plan(spec, place)
     if frozen:
         records.refuse_change(dict(frozen), dict(study.digests), "the study file")
@@ -102,33 +103,33 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
         stack.push(lambda broken, *_: _close(syncer, finished=broken is None))
         step(f"Ray: {place.address or 'a private cluster on this machine'}")
         stack.enter_context(cluster.connect(place.address))
-        parts = {
-            (features, fold.number): cluster.put(study.part(features, fold))
-            for features in study.tables
-            for fold in study.split.folds
-        }
-        rows = len(study.spec.systems) * 2 + 1
-        total = _trials(spec, study.split) + rows * len(study.split.folds) * spec.seeds
-        ended = [t for t in journal.state.trials.values() if t.ended]
-        progress = StudyProgress(
-            total, len(ended) + len(journal.state.refits), sum(t.state == "FAILED" for t in ended)
-        )
-        stack.callback(progress.close)
+        progress = stack.enter_context(contextlib.closing(_progress(study, journal)))
 
         def keep(event: dict[str, Any]) -> None:
             journal.append(event)
             syncer.offer(event)
             progress.event(event)
 
+        parts = {
+            (features, fold.number): cluster.put(study.part(features, fold))
+            for features in study.tables
+            for fold in study.split.folds
+        }
         search(study, place, journal, parts, keep)
         best = records.write_searches(folder, study, journal.state)
-        evaluate(study, place, journal, parts, best, keep)
-    leaderboard.write(folder)
-    bundle.write_card(folder)
-    shutil.rmtree(folder / ".tune", ignore_errors=True)
-    (folder / "journal.jsonl").unlink()  # not before all that is made of it is written
-    bundle.seal(folder)
+        for fold in study.split.folds:
+            evaluate(study, fold, place, journal, parts, best, keep)
+        leaderboard.write(folder)
+        bundle.write_card(folder)
+        bundle.seal(folder)
+    tidy(folder)
     return folder
+
+
+def tidy(folder: Path) -> None:
+    """Remove what only a running study needs; the journal last, since a study with one can be resumed."""
+    shutil.rmtree(folder / ".tune", ignore_errors=True)
+    (folder / "journal.jsonl").unlink(missing_ok=True)
 
 
 def plan(spec: StudySpec, place: Place) -> Study:
@@ -162,8 +163,13 @@ def plan(spec: StudySpec, place: Place) -> Study:
     return Study(spec, corpus, split, tables, digest, digests)
 
 
-def _trials(spec: StudySpec, split: Split) -> int:
-    return len(split.folds) * len(spec.systems) * spec.trials * len(_samplers(spec))
+def _progress(study: Study, journal: Journal) -> StudyProgress:
+    spec, folds = study.spec, len(study.split.folds)
+    trials = len(spec.systems) * spec.trials * len(_samplers(spec))
+    refits = (2 * len(spec.systems) + 1) * spec.seeds
+    ended = [t for t in journal.state.trials.values() if t.ended]
+    done = len(ended) + len(journal.state.refits)
+    return StudyProgress(folds * (trials + refits), done, sum(t.state == FAILED for t in ended))
 
 
 def _samplers(spec: StudySpec) -> tuple[str, ...]:
@@ -218,75 +224,73 @@ def search(
             if error is not None:
                 deaths[name] += 1
                 if deaths[name] >= COORDINATOR_DEATHS:
-                    raise SerbenchError(f"search {name} ended {deaths[name]} times without a result: {error}")
+                    why = str(error).strip().splitlines()[-1]
+                    raise SerbenchError(f"search {name} ended {deaths[name]} times without a result: {why}")
                 waiting.insert(0, by_name[name])
 
 
-def refits(study: Study, best: Mapping[tuple[str, int], Mapping[str, Any]]) -> Iterator[Refit]:
-    """Yield every run of the study: selected, published and majority, fold by fold, seed by seed."""
-    for fold in study.split.folds:
-        for seed in range(1, study.spec.seeds + 1):
-            for system in study.spec.systems:
-                space = study.spec.space(system)
-                for row, params in (
-                    (system, best[system, fold.number]),
-                    (f"{system}-published", space.published_params),
-                ):
-                    yield Refit(
-                        row, space.family, space.pretraining or "none", space.features, fold.number, seed,
-                        space.configuration(params), space.resources["cpus"], space.resources["gpus"],
-                    )  # fmt: skip
-            features = next(iter(study.tables))
-            yield Refit(MAJORITY, MAJORITY, "none", features, fold.number, seed, {})
+def refits(study: Study, fold: Fold, best: Mapping[tuple[str, int], Mapping[str, Any]]) -> Iterator[Refit]:
+    """Yield the runs of one fold, seed by seed: selected, published and majority."""
+    for seed in range(1, study.spec.seeds + 1):
+        for system in study.spec.systems:
+            space = study.spec.space(system)
+            for row, params in (
+                (system, best[system, fold.number]),
+                (f"{system}-published", space.published_params),
+            ):
+                yield Refit(
+                    row, space.family, space.pretraining or "none", space.features, fold.number, seed,
+                    space.configuration(params), space.resources["cpus"], space.resources["gpus"],
+                )  # fmt: skip
+        yield Refit(MAJORITY, MAJORITY, "none", "", fold.number, seed, {})
 
 
 def evaluate(
     study: Study,
+    fold: Fold,
     place: Place,
     journal: Journal,
     parts: Mapping[tuple[str, int], Any],
     best: Mapping[tuple[str, int], Mapping[str, Any]],
     keep: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Refit what is missing, then open each fold's test part once for all of it."""
-    folder = place.out / study.spec.name
-    missing = [r for r in refits(study, best) if r.folder not in journal.state.refits]
-    by_fold: dict[int, list[tuple[Refit, Fitted]]] = {}
-    for refit, fitted in evaluation.fit_all(missing, parts, study.digest):
-        by_fold.setdefault(refit.fold, []).append((refit, fitted))
-        _store(place.cache / "models" / study.digest / refit.folder, fitted)
+    """Refit what is missing of one fold, then open its test part once for all of it."""
+    missing = [r for r in refits(study, fold, best) if r.folder not in journal.state.refits]
+    if not missing:
+        return
+    fitted = list(evaluation.fit_all(missing, parts, study.digest))
+    _store(place.cache / "models" / study.digest, fitted)
+    evaluation.note_opening(
+        place.out,
+        {
+            "opened": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime()), "study": study.spec.name,
+            "digest": study.digest, "corpus": study.corpus.card.name, "protocol": study.split.protocol,
+            "fingerprint": study.split.fingerprint, "fold": fold.number, "runs": len(missing),
+            "commit": environment.commit(),
+        },
+    )  # fmt: skip
     speakers = {u.id: u.speaker for u in study.corpus.utterances}
-    commit = environment.commit()
-    for fold in study.split.folds:
-        fitted_here = by_fold.get(fold.number, [])
-        if not fitted_here:
-            continue
-        evaluation.note_opening(
-            place.out,
-            {
-                "opened": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime()), "study": study.spec.name,
-                "digest": study.digest, "corpus": study.corpus.card.name, "protocol": study.split.protocol,
-                "fingerprint": study.split.fingerprint, "fold": fold.number, "runs": len(fitted_here),
-                "commit": commit,
-            },
-        )  # fmt: skip
-        training = cluster.get(parts[next(iter(study.tables)), fold.number])
-        runs = evaluation.open_test(
-            fold,
-            fitted_here,
-            lambda features, ids: study.tables[features].rows(ids),
-            study.truth(fold.test),
-            [speakers[id_] for id_ in fold.test],
-            evaluation.priors(training),
-        )
-        for refit, fitted, scored in runs:
-            keep(evaluation.record(folder, refit, fitted, scored, study.corpus.card.classes))
+    training = cluster.get(parts[next(iter(study.tables)), fold.number])
+    runs = evaluation.open_test(
+        fold,
+        fitted,
+        lambda features, ids: study.tables[features].rows(ids),
+        study.truth(fold.test),
+        [speakers[id_] for id_ in fold.test],
+        evaluation.priors(training),
+    )
+    for refit, result, scored in runs:
+        keep(evaluation.record(place.out / study.spec.name, refit, result, scored, study.corpus.card.classes))
 
 
-def _store(folder: Path, fitted: Fitted) -> None:
-    for name, content in fitted.files.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+def _store(models: Path, fitted: Sequence[tuple[Refit, Fitted]]) -> None:
+    try:
+        for refit, result in fitted:
+            (models / refit.folder).mkdir(parents=True, exist_ok=True)
+            for name, content in result.files.items():
+                (models / refit.folder / name).write_bytes(content)
+    except OSError as error:  # the bundle needs no model
+        step(f"  models are not kept: {error}")
 
 
 def _syncer(study: Study, place: Place, journal: Journal) -> Any:
