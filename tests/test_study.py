@@ -270,10 +270,11 @@ def test_the_digest_counts_what_a_number_depends_on_and_nothing_else(planned: st
         {"seeds": 1},
         {"seed": 1},
         {"prune": False},
+        {"time_budget": 3.0},
         {"spaces": edited},
         {"folds": (1,)},
     )
-    assert len({same, *(digest(**change) for change in changes)}) == 7
+    assert len({same, *(digest(**change) for change in changes)}) == 8
 
 
 @pytest.mark.slow
