@@ -1,6 +1,6 @@
 """The leakage audit: what would make a number of this split worthless, found before the first trial.
 
-Red refuses the study; amber and notes are for the reader. The content of audit.json comes from here.
+Red refuses the study; notes are for the reader. The content of audit.json comes from here.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 from benchmark.schema import SCHEMA_VERSION, Corpus, SerbenchError, Split, Utterance
 
 Clips = Mapping[str, Utterance]  # by id
-Finding = tuple[str, str]  # status (red | amber | note), reason
-ORDER = ("green", "note", "amber", "red")
+Finding = tuple[str, str]  # status (red | note), reason
+ORDER = ("green", "note", "red")
 
 
 def audit(corpus: Corpus, split: Split) -> dict[str, Any]:
@@ -99,9 +99,7 @@ def _labels(corpus: Corpus, clips: Clips, split: Split) -> Iterator[Finding]:
         if not clip.digest:
             yield "red", f"{clip.path} has no content hash; prepare the corpus first"
         elif clip.label != twin.label:
-            # accepted by the user with --allow-modified: recorded, not refused
-            status, cure = ("amber", "accepted") if corpus.modified else ("red", "leave one out")
-            yield status, f"the same audio has two labels: {pair}; {cure}"
+            yield "red", f"the same audio has two labels: {pair}; leave one out"
         elif clip is not twin:
             yield "note", f"the same audio twice: {pair}"
 

@@ -26,21 +26,19 @@ def default_folder() -> Path:
 
 
 class Cache:
-    """Arrays by key under `folder`; with None nothing is kept.
+    """Arrays by key under `folder`.
 
     A cache is a convenience: a damaged entry counts as absent, and where nothing can be written (read-only,
     disk full) one warning is given and the work goes on without it.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._writable = folder is not None
+        self._writable = True
 
     def get(self, key: str) -> np.ndarray | None:
         """Return the array stored under `key` (hex), read-only; None if absent or damaged."""
-        if self.folder is None:
-            return None
-        path = self._path(self.folder, key)
+        path = self._path(key)
         try:
             header, _, body = path.read_bytes().partition(b"\n")
             stated = json.loads(header)
@@ -55,9 +53,9 @@ class Cache:
 
     def put(self, key: str, array: np.ndarray) -> None:
         """Store `array` under `key` (hex): temporary file, fsync, rename."""
-        if self.folder is None or not self._writable:
+        if not self._writable:
             return
-        path = self._path(self.folder, key)
+        path = self._path(key)
         temporary = path.with_name(f"{uuid.uuid4().hex}.partial")
         body = np.ascontiguousarray(array).tobytes()
         dtype, shape = array.dtype.str, list(array.shape)
@@ -77,9 +75,8 @@ class Cache:
             except OSError:  # a read-only or vanished folder: nothing of ours is left in it
                 return
 
-    @staticmethod
-    def _path(folder: Path, key: str) -> Path:
-        return folder / key[:2] / f"{key}.array"
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.array"
 
 
 def _checksum(key: str, dtype: str, shape: list[int], body: bytes) -> str:

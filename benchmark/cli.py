@@ -31,6 +31,17 @@ def duration(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+def share(text: str) -> float:
+    """Return a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"a share is a number from 0 to 1, but got {text!r}")
+    return value
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
     parser = _Parser(
@@ -105,6 +116,12 @@ def _corpus_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--root", type=Path, help="folder of the corpus, or a CSV for `manifest`")
     command.add_argument("--strict", action="store_true", help="stop at the first bad clip")
     command.add_argument(
+        "--max-bad",
+        type=share,
+        metavar="FRACTION",
+        help="share of bad clips that is too many (default: 0.01)",
+    )
+    command.add_argument(
         "--allow-modified", action="store_true", help="accept audio that differs from the official release"
     )
 
@@ -149,8 +166,9 @@ def run_prepare(args: argparse.Namespace) -> dict[str, Any]:
     from benchmark import prepare
 
     corpus, root = prepare.prepare(
-        args.corpus, args.root, _cache(args), strict=args.strict, allow_modified=args.allow_modified
-    )
+        args.corpus, args.root, _cache(args), strict=args.strict, allow_modified=args.allow_modified,
+        max_bad=prepare.MAX_BAD if args.max_bad is None else args.max_bad,
+    )  # fmt: skip
     table = prepare.feature_table(corpus, root, args.features, _cache(args))
     found = {
         "corpus": corpus.card.name, "digest": corpus.digest, "clips": len(corpus.utterances),
@@ -176,7 +194,7 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
         "name": args.name, "trials": args.trials, "seeds": args.seeds, "sampler": args.sampler,
         "inner_folds": args.inner_folds, "concurrency": args.concurrency, "time_budget": args.time_budget,
         "prune": False if args.no_prune else None, "allow_modified": args.allow_modified or None,
-        "protocol": args.protocol, "corpus": args.corpus,
+        "protocol": args.protocol, "corpus": args.corpus, "max_bad": args.max_bad,
     }  # fmt: skip
     families = tuple(name.strip() for name in args.families.split(",")) if args.families else None
     frozen: dict[str, Any] = {}

@@ -7,24 +7,28 @@ import logging
 import shutil
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
-from benchmark import audio, registry
+from benchmark import audio, fetch, registry
 from benchmark.cache import Cache
 from benchmark.cores import spread
 from benchmark.schema import Corpus, FeatureTable, Quarantined, SerbenchError, UsageError, Utterance, digest
 
 log = logging.getLogger(__name__)
-Progress = Callable[[int, int], None]  # (done, total)
+Result = TypeVar("Result")
+MAX_BAD = 0.01  # share of a corpus that may be quarantined
 FEW = 32  # files: fewer are decoded faster than processes start
+SHOWN = 5  # items of a list in a note
 
 
 def prepare(
@@ -34,50 +38,62 @@ def prepare(
     *,
     strict: bool = False,
     allow_modified: bool = False,
-    max_bad: float = 0.01,
-    progress: Progress | None = None,
+    max_bad: float = MAX_BAD,
 ) -> tuple[Corpus, Path]:
     """Decode and check every clip of a corpus; return it and the folder that its paths start from.
 
     Without `root`, a corpus that can generate itself does, into the cache; another is looked for there.
     Files that can't be used are quarantined, up to the share `max_bad` of the corpus (none if `strict`).
+    With `allow_modified`, what is no file of the corpus, or differs from its official release, is recorded.
 
     Raises:
         UsageError: no root and nothing in the cache.
-        SerbenchError: too many bad files; one id or one audio with two meanings; what the corpus refuses.
+        SerbenchError: too many bad files; one id or one audio with two meanings; a corpus that is modified.
     """
     module = registry.corpus(name)
     source = root or _own_root(module, name, cache_folder)
     base = source.parent if source.is_file() else source
-    scan = getattr(module, "scan_modified", None) if allow_modified else None
-    scanned, refused = scan(source) if scan else (module.scan(source), [])
-    scanned = sorted(scanned, key=lambda clip: clip.id)
-    for one, two in pairwise(scanned):
+    scanned = module.scan(source)
+    strange = [file for file in scanned if isinstance(file, Quarantined)]
+    left_out = [f"{file.path}: {file.detail}" for file in strange]
+    if not allow_modified:
+        _refuse_modified(name, left_out, "leave such files out")
+    clips = sorted((file for file in scanned if isinstance(file, Utterance)), key=lambda clip: clip.id)
+    for one, two in pairwise(clips):
         if one.id == two.id:
             raise SerbenchError(f"{one.path} and {two.path} have one id, {one.id!r}: rename or remove one")
+
     inspect = partial(_inspect, base)
-    results = map(inspect, scanned) if len(scanned) < FEW else spread(inspect, scanned)
-    heard = list(_counted(results, 0, len(scanned), progress))
+    results = map(inspect, clips) if len(clips) < FEW else spread(inspect, clips)
+    heard = list(_shown(results, f"checking {name}", len(clips)))
     bad = [result for result in heard if isinstance(result, Quarantined)]
-    _refuse_bad(bad, len(scanned), 0 if strict else max_bad)
+    _refuse_bad(bad, len(clips), 0 if strict else max_bad)
+
     decoded = [result for result in heard if isinstance(result, Utterance)]
-    accepted, contradicting, notes = _same_audio(decoded, allow_modified)
-    quarantined = sorted([*refused, *bad, *contradicting], key=lambda file: file.path)
-    complete, modified = not quarantined, bool(contradicting)
-    if hasattr(module, "check"):
-        complete, differs, said = module.check(accepted, quarantined, allow_modified)
-        modified, notes = modified or differs, [*notes, *said]
-    else:
-        notes += _doubled(accepted) + _flagged(accepted)
-    corpus = Corpus(
-        module.card(source), tuple(accepted), tuple(quarantined), complete, modified, tuple(notes)
-    )
-    return corpus, base
+    contradicting = _two_labels(decoded, allow_modified)
+    accepted = [clip for clip in decoded if clip.path not in {file.path for file in contradicting}]
+    official = module.official_digests() if hasattr(module, "official_digests") else {}
+    differing = differences(accepted, official)
+    if not allow_modified:
+        _refuse_modified(name, differing, "accept such clips")
+
+    card = module.card(source)
+    quarantined = sorted([*strange, *bad, *contradicting], key=lambda file: file.path)
+    missing = sorted(set(official) - {clip.id for clip in accepted})
+    notes = [
+        *dict.fromkeys(f"left out: {file.detail}" for file in contradicting),
+        *(f"the same audio: {' and '.join(twin.path for twin in twins)}" for twins in _twins(accepted)),
+        *_flag_notes(accepted),
+        *_listed(f"of {len(official)} official clips missing or quarantined", missing),
+        *_listed("clips differ from the official release (--allow-modified)", differing),
+        *_listed("files left out (--allow-modified)", left_out),
+    ]
+    complete = len(accepted) == card.official_clips if card.official_clips else not quarantined
+    modified = bool(strange or contradicting or differing)
+    return Corpus(card, tuple(accepted), tuple(quarantined), complete, modified, tuple(notes)), base
 
 
-def feature_table(
-    corpus: Corpus, root: Path, feature_name: str, cache_folder: Path, progress: Progress | None = None
-) -> FeatureTable:
+def feature_table(corpus: Corpus, root: Path, feature_name: str, cache_folder: Path) -> FeatureTable:
     """Return the features of every utterance, from the cache where its content was seen before.
 
     Raises:
@@ -91,7 +107,7 @@ def feature_table(
     rows = {key: row for key in clips if (row := store.get(key)) is not None}
     missing = {key: clip for key, clip in clips.items() if key not in rows}
     results = spread(partial(_extract, root, feature_name), list(missing.values()))
-    for key, row in zip(missing, _counted(results, len(rows), len(clips), progress), strict=True):
+    for key, row in zip(missing, _shown(results, feature_name, len(clips), len(rows)), strict=True):
         store.put(key, row)
         rows[key] = row
     values = np.stack([rows[key] for key in keys]).astype(np.float32, copy=False)
@@ -102,29 +118,59 @@ def feature_table(
 def manifest_rows(corpus: Corpus) -> list[dict[str, Any]]:
     """Return the rows of manifest.csv: accepted clips by id, then quarantined files with their reason."""
     extra = sorted({column for clip in corpus.utterances for column in clip.columns})
-    rows: list[dict[str, Any]] = []
-    for clip in [*corpus.utterances, *(Utterance("", file.path, "", "") for file in corpus.quarantined)]:
-        row = vars(clip) | {"flags": " ".join(clip.flags), "status": "accepted", "reason": "", "detail": ""}
-        del row["columns"]
-        rows.append(row | {name: clip.columns.get(name, "") for name in extra if name not in row})
-    for row, file in zip(rows[len(corpus.utterances) :], corpus.quarantined, strict=True):
-        row |= {"sample_rate": "", "channels": "", "seconds": "", "status": "quarantined"}
-        row |= {"reason": file.reason, "detail": file.detail}
-    return rows
+
+    def row(clip: Utterance, **status: str) -> dict[str, Any]:
+        cells = vars(clip) | {"flags": " ".join(clip.flags)} | status
+        columns = cells.pop("columns")
+        return cells | {name: columns.get(name, "") for name in extra if name not in cells}
+
+    unknown = {"sample_rate": "", "channels": "", "seconds": "", "status": "quarantined"}
+    return [
+        *(row(clip, status="accepted", reason="", detail="") for clip in corpus.utterances),
+        *(
+            row(Utterance("", file.path, "", ""), **unknown, reason=file.reason, detail=file.detail)
+            for file in corpus.quarantined
+        ),
+    ]
+
+
+def differences(clips: Sequence[Utterance], official: Mapping[str, str]) -> list[str]:
+    """Return a line for each clip whose audio is not that of the official release.
+
+    Args:
+        official: the first digits of each clip's content digest, by id; empty where none are known.
+    """
+    owner: dict[str, str] = {}
+    for id_, begin in official.items():
+        owner.setdefault(begin, id_)
+    lines = []
+    for clip in clips if official else ():
+        begin = clip.digest[: len(official[clip.id])]
+        other = owner.setdefault(begin, clip.id)  # two clips may share audio that is no official one, too
+        if begin != official[clip.id]:
+            lines.append(
+                f"{clip.path} holds the audio of {other}"
+                if other != clip.id
+                else f"{clip.path} has digest {begin}, the official clip {official[clip.id]}"
+            )
+    return lines
 
 
 def _own_root(module: ModuleType, name: str, cache_folder: Path) -> Path:
-    folder = cache_folder / "corpora" / name
+    corpora = cache_folder / "corpora"
     if not hasattr(module, "generate"):
-        if folder.is_dir():
-            return folder
-        raise UsageError(f"corpus {name!r} must be at hand: give --root, or run `serbench fetch {name}`")
+        if (corpora / name).is_dir():
+            return corpora / name
+        way = f", or run `serbench fetch {name}`" if name in fetch.KNOWN else " FOLDER or CSV"
+        raise UsageError(f"corpus {name!r} must be at hand: give --root{way}")
+    folder = corpora / f"{name}-{module.CARD.version}"
     try:
         module.generate(folder)
     except OSError as error:
         log.warning("cache %s can't be written (%s): a temporary folder is used", folder, error.strerror)
-        folder = Path(tempfile.mkdtemp(prefix="serbench-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        temporary = Path(tempfile.mkdtemp(prefix="serbench-"))
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        folder = temporary / name
         module.generate(folder)
     return folder
 
@@ -149,14 +195,13 @@ def _extract(root: Path, feature_name: str, u: Utterance) -> np.ndarray:
     return feature.extract(audio.resample(audio.mono(clip), clip.sample_rate, feature.SAMPLE_RATE))
 
 
-def _counted(results: Iterator[Any], done: int, total: int, progress: Progress | None) -> Iterator[Any]:
-    for done, result in enumerate(results, done + 1):  # noqa: B020
-        if progress:
-            progress(done, total)
-        yield result
+def _shown(results: Iterable[Result], what: str, total: int, done: int = 0) -> Iterable[Result]:
+    """Pass `results` on, with a progress bar on standard error where that is a terminal."""
+    console = Console(stderr=True)
+    return track(results, what, total, done, console=console, disable=not console.is_terminal)
 
 
-def _refuse_bad(bad: list[Quarantined], total: int, limit: float) -> None:
+def _refuse_bad(bad: Sequence[Quarantined], total: int, limit: float) -> None:
     if len(bad) > limit * total:
         counts = ", ".join(f"{n} {reason}" for reason, n in sorted(Counter(q.reason for q in bad).items()))
         raise SerbenchError(
@@ -165,12 +210,17 @@ def _refuse_bad(bad: list[Quarantined], total: int, limit: float) -> None:
         )
 
 
-def _same_audio(
-    clips: list[Utterance], allow_modified: bool
-) -> tuple[list[Utterance], list[Quarantined], list[str]]:
-    """Refuse audio with two labels, or split it off if allowed: kept clips, those left out, and notes."""
+def _refuse_modified(name: str, lines: Sequence[str], otherwise: str) -> None:
+    if lines:
+        more = f" ({len(lines)} such files)" if len(lines) > 1 else ""
+        raise SerbenchError(
+            f"{name}: {lines[0]}{more}; bring the release back, or {otherwise} with --allow-modified"
+        )
+
+
+def _two_labels(clips: Sequence[Utterance], allow_modified: bool) -> list[Quarantined]:
+    """Refuse audio with two labels or, if allowed, return all clips that hold it."""
     out: list[Quarantined] = []
-    notes: list[str] = []
     for twins in _twins(clips):
         if len({twin.label for twin in twins}) > 1:
             named = " and ".join(f"{twin.path} ({twin.label})" for twin in twins)
@@ -179,24 +229,26 @@ def _same_audio(
                     f"one audio must have one label, but {named} are the same: remove the wrong one, "
                     "or leave them out with --allow-modified"
                 )
-            notes.append(f"left out, the same audio with two labels: {named}")
-            out += [Quarantined(twin.path, "two_labels", f"the same audio: {named}") for twin in twins]
-    gone = {file.path for file in out}
-    return [clip for clip in clips if clip.path not in gone], out, notes
+            detail = f"the same audio with two labels: {named}"
+            out += [Quarantined(twin.path, "two_labels", detail) for twin in twins]
+    return out
 
 
-def _twins(clips: list[Utterance]) -> list[list[Utterance]]:
+def _twins(clips: Sequence[Utterance]) -> list[list[Utterance]]:
     by_digest: dict[str, list[Utterance]] = defaultdict(list)
     for clip in clips:
         by_digest[clip.digest].append(clip)
     return [same for same in by_digest.values() if len(same) > 1]
 
 
-def _doubled(clips: list[Utterance]) -> list[str]:
-    return [f"the same audio: {' and '.join(twin.path for twin in twins)}" for twins in _twins(clips)]
+def _flag_notes(clips: Sequence[Utterance]) -> list[str]:
+    by_flag: dict[str, list[str]] = defaultdict(list)
+    for clip in clips:
+        for flag in clip.flags:
+            by_flag[flag].append(clip.id)
+    return [line for flag in sorted(by_flag) for line in _listed(f"clips {flag}", by_flag[flag])]
 
 
-def _flagged(clips: list[Utterance]) -> list[str]:
-    flags = sorted({flag for clip in clips for flag in clip.flags})
-    ids = {flag: [clip.id for clip in clips if flag in clip.flags] for flag in flags}
-    return [f"{len(ids[flag])} clips {flag}, the first {ids[flag][0]}" for flag in flags]
+def _listed(what: str, items: Sequence[str]) -> list[str]:
+    shown = ", ".join(items[:SHOWN]) + (", …" if len(items) > SHOWN else "")
+    return [f"{len(items)} {what}: {shown}"] if items else []

@@ -43,12 +43,6 @@ def test_an_entry_is_a_json_line_and_raw_bytes(tmp_path: Path) -> None:
     assert json.loads(header) == {"dtype": "<f4", "shape": [3], "sha256": expected}
 
 
-def test_none_keeps_nothing() -> None:
-    cache = Cache(None)
-    cache.put(KEY, np.zeros(1))
-    assert cache.get(KEY) is None
-
-
 def test_the_folder_is_the_environment_s_or_in_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SERBENCH_CACHE", "/somewhere")
     assert default_folder() == Path("/somewhere")

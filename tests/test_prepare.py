@@ -1,5 +1,6 @@
 """From files to a checked corpus and one table of features."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 import small
 import soundfile
 
-from benchmark import audio, registry
+from benchmark import audio, cli, registry
 from benchmark.prepare import feature_table, manifest_rows, prepare
 from benchmark.schema import SerbenchError, UsageError
 
@@ -15,17 +16,25 @@ FEATURE = "functionals"
 
 
 def test_every_clip_is_checked_and_sorted(tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    corpus, root = prepare(
-        "manifest", small.write(tmp_path / "in"), tmp_path, progress=lambda *at: seen.append(at)
-    )
+    corpus, root = prepare("manifest", small.write(tmp_path / "in"), tmp_path)
     assert root == tmp_path / "in"
     assert [clip.id for clip in corpus.utterances] == [f"c{n:03d}" for n in range(6)]
     for clip in corpus.utterances:
         assert clip.digest == audio.decode(root / clip.path).digest
         assert (clip.sample_rate, clip.channels, clip.seconds, clip.flags) == (16_000, 1, 0.4, ())
     assert (corpus.complete, corpus.modified, corpus.notes) == (True, False, ())
-    assert seen == [(n, 6) for n in range(1, 7)]
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_bar_is_shown_in_a_terminal_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], terminal: bool
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1" if terminal else "")  # how rich is told
+    corpus, root = prepare("manifest", small.write(tmp_path / "in"), tmp_path)
+    feature_table(corpus, root, FEATURE, tmp_path / "cache")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert ("checking manifest" in err and FEATURE in err and "100%" in err) if terminal else err == ""
 
 
 def test_processes_find_what_one_process_finds(tmp_path: Path) -> None:
@@ -65,8 +74,43 @@ def test_more_than_one_per_cent_bad_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_corpus_that_is_not_at_hand_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="serbench fetch ravdess"):
+    with pytest.raises(UsageError, match="give --root, or run `serbench fetch ravdess`"):
         prepare("ravdess", None, tmp_path)
+    with pytest.raises(UsageError, match=r"'manifest' must be at hand: give --root FOLDER or CSV$"):
+        prepare("manifest", None, tmp_path)
+
+
+@pytest.fixture
+def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A CSV of six clips whose content an official release states."""
+    csv = small.write(tmp_path / "in")
+    begins = {path.stem: audio.decode(path).digest[:16] for path in (tmp_path / "in").glob("*.wav")}
+    monkeypatch.setattr(registry.corpus("manifest"), "official_digests", lambda: begins, raising=False)
+    return csv
+
+
+def test_the_official_release_passes(official: Path, tmp_path: Path) -> None:
+    corpus, _ = prepare("manifest", official, tmp_path)
+    assert (corpus.complete, corpus.modified, corpus.notes) == (True, False, ())
+
+
+def test_audio_that_differs_is_refused_or_recorded(official: Path, tmp_path: Path) -> None:
+    for number in (2, 4):
+        soundfile.write(official.with_name(f"c{number:03d}.wav"), small.noise(90 + number), small.RATE)
+    with pytest.raises(
+        SerbenchError, match=r"manifest: c002\.wav has digest .*\(2 such files\).*--allow-mod"
+    ):
+        prepare("manifest", official, tmp_path)
+    corpus, _ = prepare("manifest", official, tmp_path, allow_modified=True)
+    assert corpus.modified
+    assert "2 clips differ" in corpus.notes[-1]
+
+
+def test_an_official_clip_that_is_missing_is_told(official: Path, tmp_path: Path) -> None:
+    official.with_name("c002.wav").write_bytes(b"")
+    corpus, _ = prepare("manifest", official, tmp_path, max_bad=0.5)
+    assert (corpus.complete, corpus.modified) == (False, False)
+    assert corpus.notes[-1] == "1 of 6 official clips missing or quarantined: c002"
 
 
 @pytest.mark.slow
@@ -80,8 +124,7 @@ def test_a_fetched_corpus_is_found_in_the_cache(tmp_path: Path, ravdess_root: Pa
 
 def test_features_are_those_of_each_clip(tmp_path: Path) -> None:
     corpus, root = prepare("manifest", small.write(tmp_path / "in"), tmp_path)
-    seen: list[tuple[int, int]] = []
-    table = feature_table(corpus, root, FEATURE, tmp_path / "cache", lambda *at: seen.append(at))
+    table = feature_table(corpus, root, FEATURE, tmp_path / "cache")
     feature = registry.feature(FEATURE)
     assert table.ids == tuple(clip.id for clip in corpus.utterances)
     assert table.columns == tuple(feature.columns())
@@ -89,16 +132,19 @@ def test_features_are_those_of_each_clip(tmp_path: Path) -> None:
     for clip, row in zip(corpus.utterances, table.values, strict=True):
         samples = audio.mono(audio.decode(root / clip.path))
         np.testing.assert_allclose(row, feature.extract(samples), rtol=1e-4, atol=1e-4)
-    assert seen[-1] == (6, 6)
 
 
 def test_only_what_is_missing_is_computed(tmp_path: Path) -> None:
     corpus, root = prepare("manifest", small.write(tmp_path / "in", clips=5), tmp_path)
     first = feature_table(corpus, root, FEATURE, tmp_path / "cache")
     longer, root = prepare("manifest", small.write(tmp_path / "in", clips=6), tmp_path)
-    seen: list[tuple[int, int]] = []
-    second = feature_table(longer, root, FEATURE, tmp_path / "cache", lambda *at: seen.append(at))
-    assert seen == [(6, 6)]
+    entries = {path: path.stat().st_ino for path in (tmp_path / "cache").rglob("*.array")}
+    for clip in corpus.utterances:
+        (root / clip.path).unlink()  # reading one again would be an error
+    second = feature_table(longer, root, FEATURE, tmp_path / "cache")
+    now = {path: path.stat().st_ino for path in (tmp_path / "cache").rglob("*.array")}
+    assert (len(entries), len(now)) == (5, 6)
+    assert now.items() >= entries.items()
     np.testing.assert_array_equal(first.values, second.values[:5])
     for path in root.glob("*.wav"):
         path.unlink()
@@ -134,3 +180,17 @@ def test_ravdess_with_a_clip_cut_in_half(tmp_path: Path, ravdess_root: Path) -> 
     assert not corpus.modified
     with pytest.raises(SerbenchError, match=r"1 of 1440 files .*truncated"):
         prepare("ravdess", tmp_path / "in", tmp_path, strict=True)
+
+
+def test_the_share_of_bad_files_is_an_option(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    csv = small.write(tmp_path / "in")
+    (tmp_path / "in" / "c002.wav").write_bytes(b"")
+    command = ["prepare", "manifest", "--root", str(csv), "--cache", str(tmp_path / "cache"), "--json"]
+    assert cli.main(command) == 1
+    assert "allowed are 1%" in capsys.readouterr().err
+    assert cli.main([*command, "--max-bad", "0.2"]) == 0
+    assert json.loads(capsys.readouterr().out)["clips"] == 5
+    for wrong in ("2", "-0.1", "nan", "half"):
+        assert cli.main([*command, f"--max-bad={wrong}"]) == 2
+        assert f"a share is a number from 0 to 1, but got '{wrong}'" in capsys.readouterr().err
+    assert cli.build_parser().parse_args(["run", "--max-bad", "0.2"]).max_bad == 0.2

@@ -84,7 +84,7 @@ def generated_corpus(tmp_path_factory):
 
     def build(name: str) -> Corpus:
         if name not in made:
-            folder = tmp_path_factory.mktemp(name)
+            folder = tmp_path_factory.mktemp(name) / name
             module = registry.corpus(name)
             module.generate(folder)
             clips = tuple(replace(clip, digest=f"d-{clip.id}") for clip in module.scan(folder))

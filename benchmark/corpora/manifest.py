@@ -18,14 +18,12 @@ from benchmark.schema import CorpusCard, SerbenchError, Utterance
 REQUIRED = ("path", "speaker", "label")
 
 
-def card(root: Path | None) -> CorpusCard:
+def card(root: Path) -> CorpusCard:
     """Return a card whose classes are the labels of the CSV at `root`, sorted.
 
     Raises:
-        SerbenchError: as `scan`, or no CSV is given.
+        SerbenchError: as `scan`, or all labels are one.
     """
-    if root is None:
-        raise SerbenchError("manifest: a CSV must be given, but there is none; add --root FILE.csv")
     labels = {utterance.label for utterance in scan(root)}
     if len(labels) < 2:
         raise SerbenchError(f"manifest: {root}: 2 labels are needed, but all are '{min(labels)}'; add clips")
@@ -93,10 +91,8 @@ def _utterance(root: Path, line: int, row: dict[str, str]) -> Utterance:
         raise _error(root, f"line {line}: '{empty[0]}' must not be empty; fill it in")
     path = PurePosixPath(row["path"])
     if path.is_absolute() or ".." in path.parts:
-        raise _error(
-            root,
-            f"line {line}: a path must be below the CSV's folder, but is '{path}'; move the CSV",
-        )
+        rule = "a path must be below the CSV's folder"
+        raise _error(root, f"line {line}: {rule}, but is '{path}'; move the CSV")
     columns = {column: value for column, value in row.items() if column not in REQUIRED}
     return Utterance(path.with_suffix("").as_posix(), path.as_posix(), row["speaker"], row["label"], columns)
 

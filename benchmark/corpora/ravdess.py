@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.schema import CorpusCard, Quarantined, SerbenchError, Utterance
@@ -38,7 +37,6 @@ CARD = CorpusCard(
     doi="10.1371/journal.pone.0196391",
     official_clips=1440,
 )
-KNOWN_DUPLICATES = frozenset({frozenset({"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"})})
 
 
 def card(root: Path | None = None) -> CorpusCard:
@@ -46,32 +44,19 @@ def card(root: Path | None = None) -> CorpusCard:
     return CARD
 
 
-def scan(root: Path) -> list[Utterance]:
-    """Return the clips in the `Actor_*` folders anywhere under `root`, sorted by id; nothing is decoded.
+def scan(root: Path) -> list[Utterance | Quarantined]:
+    """Return the clips in the `Actor_*` folders anywhere under `root`; nothing is decoded.
+
+    Files whose names do not parse (`bad_name`) or are there twice (`doubled`) come as quarantined.
 
     Raises:
-        SerbenchError: there is none, a name does not parse, or two files have one name.
-    """
-    utterances, refused = scan_modified(root)
-    if refused:
-        first = refused[0]
-        more = f" ({len(refused)} such files)" if len(refused) > 1 else ""
-        raise SerbenchError(f"ravdess: {first.path}: {first.detail}{more}; {_cure(left_out=True)}")
-    return utterances
-
-
-def scan_modified(root: Path) -> tuple[list[Utterance], list[Quarantined]]:
-    """Return what `scan` does, and beside it the files that `scan` refuses (`bad_name`, `doubled`).
-
-    Raises:
-        SerbenchError: no clip is under `root`.
+        SerbenchError: there is none.
     """
     clips: dict[str, Utterance] = {}
     refused = []
     for file in _files(root):
         path = file.relative_to(root).as_posix()
-        problem = _problem(file)
-        if problem:
+        if problem := _problem(file):
             refused.append(Quarantined(path, "bad_name", problem))
         elif file.stem in clips:
             refused.append(Quarantined(path, "doubled", f"the same clip as {clips[file.stem].path}"))
@@ -82,7 +67,7 @@ def scan_modified(root: Path) -> tuple[list[Utterance], list[Quarantined]]:
             f"ravdess: Actor_* folders with .wav or .flac files must be under the root, but {root} has none; "
             "give --root, or run `serbench fetch ravdess`"
         )
-    return [clips[id_] for id_ in sorted(clips)], refused
+    return [*(clips[id_] for id_ in sorted(clips)), *refused]
 
 
 def official_digests() -> dict[str, str]:
@@ -90,43 +75,6 @@ def official_digests() -> dict[str, str]:
     with Path(__file__).with_name("ravdess_digests.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {f"{code}-{row['actor']}": row[code] for row in rows for code in row if code != "actor"}
-
-
-def check(
-    utterances: Sequence[Utterance], quarantined: Sequence[Quarantined], allow_modified: bool
-) -> tuple[bool, bool, tuple[str, ...]]:
-    """Compare decoded clips with the official release.
-
-    Args:
-        utterances: accepted clips, with digest and channels.
-        quarantined: files left out, those of `scan_modified` included.
-        allow_modified: accept what differs, and say so.
-
-    Returns:
-        Whether every official clip is there, whether anything differs from the release, and notes.
-
-    Raises:
-        SerbenchError: a clip differs from the release, or holds another's audio, and that is not allowed.
-    """
-    official = official_digests()
-    differing = _differing(utterances, official)
-    if differing and not allow_modified:
-        more = f" ({len(differing)} such clips)" if len(differing) > 1 else ""
-        raise SerbenchError(f"ravdess: {differing[0]}{more}; {_cure(left_out=False)}")
-    left_out = [f"{q.path}: {q.detail}" for q in quarantined if q.reason in ("bad_name", "doubled")]
-    present = {utterance.id for utterance in utterances}
-    missing = sorted(set(official) - present)
-    stereo = [utterance.id for utterance in utterances if utterance.channels == 2]
-    notes = [
-        f"{' and '.join(sorted(pair))} hold the same audio in the official release: both kept, in one fold"
-        for pair in KNOWN_DUPLICATES
-        if pair <= present
-    ]
-    notes += _listed(stereo, "stereo clips, downmixed")
-    notes += _listed(missing, f"of {len(official)} official clips missing or quarantined")
-    notes += _listed(differing, "clips differ from the official release (--allow-modified)")
-    notes += _listed(left_out, "files left out (--allow-modified)")
-    return not missing, bool(differing or left_out), tuple(notes)
 
 
 def _files(root: Path) -> list[Path]:
@@ -163,30 +111,3 @@ def _utterance(stem: str, path: str) -> Utterance:
         "repetition": repetition,
     }
     return Utterance(stem, path, actor, EMOTIONS[int(emotion) - 1], columns)
-
-
-def _differing(utterances: Sequence[Utterance], official: dict[str, str]) -> list[str]:
-    """Return a line for each clip whose digest is not the official one."""
-    owner = {digest: id_ for id_, digest in reversed(official.items())}
-    first: dict[str, str] = {}
-    lines = []
-    for clip in utterances:
-        digest = clip.digest[:16]
-        other = owner.get(digest) or first.setdefault(digest, clip.id)
-        if digest == official[clip.id]:
-            continue
-        if other != clip.id:
-            lines.append(f"{clip.path} holds the audio of {other}")
-        else:
-            lines.append(f"{clip.path} has digest {digest}, the official clip {official[clip.id]}")
-    return lines
-
-
-def _listed(items: Sequence[str], what: str) -> list[str]:
-    shown = ", ".join(items[:5]) + (", …" if len(items) > 5 else "")
-    return [f"{len(items)} {what}: {shown}"] if items else []
-
-
-def _cure(left_out: bool) -> str:
-    action = "leave such files out" if left_out else "accept such clips"
-    return f"bring the release back with `serbench fetch ravdess`, or {action} with --allow-modified"

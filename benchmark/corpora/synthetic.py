@@ -13,6 +13,7 @@ import re
 import tempfile
 import wave
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -93,36 +94,32 @@ def scan(root: Path) -> list[Utterance]:
 
 
 def generate(folder: Path) -> None:
-    """Write every clip to `folder`, or nothing where all are there; a break leaves no half-made clip.
+    """Make the new folder `folder` with every clip, or nothing where it is there.
 
-    All are made aside and then moved in one by one, so that two processes may do it at once.
+    It is made aside and then renamed: a break leaves nothing half-made, and two processes may do it at once.
     """
-    names = [
-        (f"{speaker:02d}", emotion, statement, take)
-        for speaker in range(1, SPEAKERS + 1)
-        for emotion in EMOTIONS
-        for statement in range(1, len(STATEMENTS) + 1)
-        for take in range(1, TAKES + 1)
-    ]
-    marker = folder / "VERSION"  # written last
-    known = marker.is_file() and marker.read_text(encoding="utf-8") == VERSION
-    if known and all((folder / _file(*name)).is_file() for name in names):
+    if folder.is_dir():
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as made:
-        for name in names:
-            _write(Path(made) / _file(*name), clip(*name))
-        for name in names:
-            (Path(made) / _file(*name)).replace(folder / _file(*name))
-        (Path(made) / marker.name).write_text(VERSION, encoding="utf-8")
-        (Path(made) / marker.name).replace(marker)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".making-") as aside:
+        made = Path(aside) / folder.name
+        made.mkdir()
+        statements, takes = range(1, len(STATEMENTS) + 1), range(1, TAKES + 1)
+        for speaker, emotion, statement, take in product(range(1, SPEAKERS + 1), EMOTIONS, statements, takes):
+            name = f"{speaker:02d}-{emotion}-{statement}-{take}.wav"
+            _write(made / name, clip(speaker, emotion, statement, take))
+        try:
+            made.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was first
+                raise
 
 
-def clip(speaker: str, emotion: str, statement: int, take: int) -> np.ndarray:
+def clip(speaker: int, emotion: str, statement: int, take: int) -> np.ndarray:
     """Return one clip: (frames,) float64 in ±1 at RATE."""
-    voice = _voice(int(speaker))
+    voice = _voice(speaker)
     order = list(EMOTIONS)
-    draw = np.random.default_rng([2, int(speaker), order.index(emotion), statement, take])
+    draw = np.random.default_rng([2, speaker, order.index(emotion), statement, take])
     shift = (voice.shifts[order.index(emotion)] + TAKE * draw.standard_normal(6)) * SPREAD
     pitch, span, rate, energy, tilt, breath = shift
     vowels = STATEMENTS[statement - 1]
@@ -164,10 +161,6 @@ def _resonate(source: np.ndarray, formants: np.ndarray) -> np.ndarray:
         poles = [1.0, -2 * radius * np.cos(2 * np.pi * centre / RATE), radius**2]
         source = lfilter([sum(poles)], poles, source)
     return source
-
-
-def _file(speaker: str, emotion: str, statement: int, take: int) -> str:
-    return f"{speaker}-{emotion}-{statement}-{take}.wav"
 
 
 def _write(path: Path, samples: np.ndarray) -> None:

@@ -78,5 +78,3 @@ def test_other_encodings_folders_and_nothing_are_refused(write, tmp_path):
         manifest.scan(tmp_path)
     with pytest.raises(SerbenchError, match="must be a readable CSV"):
         manifest.scan(tmp_path / "absent.csv")
-    with pytest.raises(SerbenchError, match=r"--root FILE\.csv"):
-        manifest.card(None)

@@ -10,8 +10,8 @@ from made import official_ravdess
 
 from benchmark import audio
 from benchmark.corpora import ravdess
-from benchmark.prepare import prepare
-from benchmark.schema import Quarantined, SerbenchError
+from benchmark.prepare import differences, prepare
+from benchmark.schema import SerbenchError
 
 ANGRY = "03-01-05-01-01-01-03"
 
@@ -76,48 +76,42 @@ def test_doubled_names_are_refused(tmp_path, folders):
     for folder, suffix in zip((*folders, folders[0])[:2], suffixes, strict=True):
         touch(tmp_path, f"{folder}/{ANGRY}{suffix}")
     with pytest.raises(SerbenchError, match=rf"{ANGRY}.* the same clip as .*{ANGRY}"):
-        ravdess.scan(tmp_path)
-    clips, refused = ravdess.scan_modified(tmp_path)
-    assert [clip.id for clip in clips] == [ANGRY]
-    assert [file.reason for file in refused] == ["doubled"]
+        prepare("ravdess", tmp_path, tmp_path / "cache")
+    clip, refused = ravdess.scan(tmp_path)
+    assert clip.id == ANGRY
+    assert refused.reason == "doubled"
 
 
 def test_the_official_release_passes():
-    clips = official_ravdess().utterances
-    complete, modified, notes = ravdess.check(clips, (), False)
-    assert (complete, modified) == (True, False)
-    assert "03-01-03-01-02-01-07 and 03-01-03-01-02-02-07" in notes[0]
+    assert differences(official_ravdess().utterances, ravdess.official_digests()) == []
 
 
-def test_a_quarantined_clip_makes_it_incomplete_not_modified():
-    clips = official_ravdess().utterances
-    bad = Quarantined(clips[0].path, "truncated", "half is missing")
-    complete, modified, notes = ravdess.check(clips[1:], [bad], False)
-    assert (complete, modified) == (False, False)
-    assert notes[-1] == f"1 of 1440 official clips missing or quarantined: {clips[0].id}"
-
-
-def test_audio_that_differs_is_refused_or_recorded():
+def test_audio_that_differs_is_named():
     clips = list(official_ravdess().utterances)
     clips[7] = replace(clips[7], digest="0" * 64)
     clips[9] = replace(clips[9], digest="1" * 64)
-    with pytest.raises(SerbenchError, match=rf"{clips[7].path} has digest 0+, .*\(2 such clips\)"):
-        ravdess.check(clips, (), False)
-    complete, modified, notes = ravdess.check(clips, (), True)
-    assert (complete, modified) == (True, True)
-    assert "2 clips differ" in notes[-1]
+    official = ravdess.official_digests()
+    said = f"{clips[7].path} has digest {'0' * 16}, the official clip {official[clips[7].id]}"
+    assert differences(clips, official)[0] == said
+    assert len(differences(clips, official)) == 2
 
 
 def test_another_clips_audio_is_named():
     clips = list(official_ravdess().utterances)
     clips[7] = replace(clips[7], digest=clips[8].digest)
-    with pytest.raises(SerbenchError, match=f"{clips[7].path} holds the audio of {clips[8].id}"):
-        ravdess.check(clips, (), False)
+    said = f"{clips[7].path} holds the audio of {clips[8].id}"
+    assert differences(clips, ravdess.official_digests()) == [said]
+    clips[7], clips[9] = (replace(clips[n], digest="0" * 64) for n in (7, 9))  # nobody's audio, twice
+    said = f"{clips[9].path} holds the audio of {clips[7].id}"
+    assert differences(clips, ravdess.official_digests())[1] == said
 
 
-def test_a_file_left_out_counts_as_a_modification():
-    extra = Quarantined("Actor_01/x.wav", "bad_name", "…")
-    assert ravdess.check(official_ravdess().utterances, [extra], True)[:2] == (True, True)
+def test_a_file_left_out_counts_as_a_modification(ravdess_root, tmp_path):
+    root = linked(ravdess_root, tmp_path / "data", ("01",))
+    (root / "Actor_01" / "x.wav").touch()
+    corpus, _ = prepare("ravdess", root, tmp_path / "cache", allow_modified=True)
+    assert (len(corpus.utterances), corpus.modified) == (60, True)
+    assert corpus.notes[-1].startswith("1 files left out (--allow-modified): Actor_01/x.wav: the name must")
 
 
 def test_the_real_corpus_by_name(ravdess_root):
@@ -143,6 +137,9 @@ def test_the_real_corpus_by_content(ravdess_root, tmp_path):
     corpus, _ = prepare("ravdess", ravdess_root, tmp_path)
     assert (len(corpus.utterances), corpus.complete, corpus.modified) == (1440, True, False)
     assert len(corpus.notes) == 2
+    twins = ("Actor_07/03-01-03-01-02-01-07", "Actor_07/03-01-03-01-02-02-07")
+    assert all(twin in corpus.notes[0] for twin in twins)
+    assert corpus.notes[1].startswith("5 clips downmixed")
     for id_ in ("02-01-01-02-01", "02-01-02-02-05", "03-01-02-01-20", "06-01-01-02-20", "08-01-02-02-01"):
         assert f"03-01-{id_}" in corpus.notes[1]
 

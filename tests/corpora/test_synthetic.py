@@ -48,19 +48,30 @@ def test_a_second_making_gives_the_same_bytes(folder, tmp_path):
     assert all((folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
 
 
-def test_only_what_is_missing_or_old_is_made(folder, tmp_path):
-    copy = shutil.copytree(folder, tmp_path / "copy")
-    victim = copy / "01-angry-1-1.wav"
-    before = victim.stat().st_ino
-    synthetic.generate(copy)
-    assert victim.stat().st_ino == before
-    victim.unlink()
-    synthetic.generate(copy)
-    assert victim.read_bytes() == (folder / victim.name).read_bytes()
-    (copy / "VERSION").write_text("0")
-    victim.write_bytes(b"")
-    synthetic.generate(copy)
-    assert victim.read_bytes() == (folder / victim.name).read_bytes()
+def test_what_is_there_is_kept_and_a_new_version_is_made(tmp_path):
+    corpus, root = prepare("synthetic", None, tmp_path)
+    inodes = {path.name: path.stat().st_ino for path in root.iterdir()}
+    assert prepare("synthetic", None, tmp_path)[1] == root == tmp_path / "corpora" / "synthetic-1"
+    assert {path.name: path.stat().st_ino for path in root.iterdir()} == inodes
+    root.rename(root.with_name("synthetic-0"))  # what an older version made
+    assert prepare("synthetic", None, tmp_path)[0] == corpus
+    assert sorted(path.name for path in root.parent.iterdir()) == ["synthetic-0", "synthetic-1"]
+
+
+def test_two_may_make_it_at_once(folder, tmp_path, monkeypatch):
+    """The other process is done between this one's look and its rename."""
+    monkeypatch.setattr(synthetic, "clip", lambda *_: np.zeros(1))
+    write = synthetic._write
+
+    def slow(path, samples):
+        write(path, samples)
+        if not (tmp_path / "made").exists():
+            shutil.copytree(folder, tmp_path / "made")
+
+    monkeypatch.setattr(synthetic, "_write", slow)
+    synthetic.generate(tmp_path / "made")
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert len(synthetic.scan(tmp_path / "made")) == 480
 
 
 def test_a_strange_name_is_refused(folder, tmp_path):

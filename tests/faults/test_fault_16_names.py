@@ -32,12 +32,12 @@ def test_fault_16_name_does_not_parse(tmp_path, name, rule):
     (folder / "03-01-05-01-01-02-03.wav").touch()
     (folder / name).touch()
     with pytest.raises(SerbenchError, match=rule) as error:
-        ravdess.scan(tmp_path)
+        prepare("ravdess", tmp_path, tmp_path / "cache")
     assert str(error.value).startswith(f"ravdess: Actor_03/{name}: ")
     assert "\n" not in str(error.value)
-    clips, refused = ravdess.scan_modified(tmp_path)
-    assert [clip.id for clip in clips] == ["03-01-05-01-01-02-03"]
-    assert [(file.path, file.reason) for file in refused] == [(f"Actor_03/{name}", "bad_name")]
+    clip, refused = ravdess.scan(tmp_path)
+    assert clip.id == "03-01-05-01-01-02-03"
+    assert (refused.path, refused.reason) == (f"Actor_03/{name}", "bad_name")
 
 
 def test_fault_16_renamed_among_real_clips(ravdess_root, tmp_path):

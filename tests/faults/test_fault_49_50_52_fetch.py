@@ -4,7 +4,6 @@ import hashlib
 import io
 import tarfile
 import zipfile
-from dataclasses import replace
 
 import pytest
 
@@ -59,34 +58,29 @@ def test_fault_49_zip_symlink(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "target", "said"),
+    ("name", "kind", "target"),
     [
-        ("../out.wav", tarfile.REGTYPE, "", "paths must stay"),
-        ("/tmp/out.wav", tarfile.REGTYPE, "", "paths must stay"),
-        ("link", tarfile.SYMTYPE, "fine.wav", "plain files"),
-        ("link", tarfile.LNKTYPE, "fine.wav", "plain files"),
-        ("pipe", tarfile.FIFOTYPE, "", "plain files"),
+        ("../out.wav", tarfile.REGTYPE, ""),
+        ("/tmp/out.wav", tarfile.REGTYPE, ""),
+        ("link", tarfile.SYMTYPE, "fine.wav"),
+        ("link", tarfile.LNKTYPE, "fine.wav"),
+        ("pipe", tarfile.FIFOTYPE, ""),
+        ("sound.wav", tarfile.REGTYPE, ""),
     ],
 )
-def test_fault_49_tar(tmp_path, name, kind, target, said):
+def test_fault_49_no_tar_is_unpacked(tmp_path, name, kind, target):
     members = [("fine.wav", b"fine", tarfile.REGTYPE, ""), (name, b"bad", kind, target)]
-    refused(taped(tmp_path / "bad.tar.gz", members), said)
-
-
-def test_fault_49_a_sound_tar_is_taken(tmp_path):
-    archive = taped(tmp_path / "good.tar.gz", [("a/fine.wav", b"fine", tarfile.REGTYPE, "")])
-    fetch.extract(archive, tmp_path / "out")
-    assert (tmp_path / "out" / "a" / "fine.wav").read_bytes() == b"fine"
+    refused(taped(tmp_path / "bad.tar.gz", members), "must be a sound zip")
 
 
 def test_fault_50_bomb_by_ratio(tmp_path):
     archive = zipped(tmp_path / "bomb.zip", [("fine.wav", b"fine", 0), ("zeros", bytes(30 * 2**20), 0)])
-    refused(archive, "50 times its size may come out, but .* hold at least 31457284")
+    refused(archive, "50 times its size may come out, but .* hold 31457284")
 
 
-def test_fault_50_tar_bomb_by_ratio(tmp_path):
-    members = [(f"zeros-{part}", bytes(2**20), tarfile.REGTYPE, "") for part in range(30)]
-    refused(taped(tmp_path / "bomb.tar.gz", members), "times its size may come out")
+def test_fault_50_bomb_in_many_members(tmp_path):
+    members = [(f"zeros-{part}", bytes(2**20), 0) for part in range(30)]
+    refused(zipped(tmp_path / "bomb.zip", members), "times its size may come out")
 
 
 def test_fault_50_bomb_by_size(tmp_path, monkeypatch):
@@ -96,8 +90,8 @@ def test_fault_50_bomb_by_size(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def known(monkeypatch):
-    entry = replace(fetch.KNOWN["ravdess"], bytes=8, hash=f"md5:{hashlib.md5(b'expected').hexdigest()}")
+def known(monkeypatch, server):
+    entry = fetch.Known(f"{server.url}/a.zip", 8, f"md5:{hashlib.md5(b'expected').hexdigest()}")
     monkeypatch.setitem(fetch.KNOWN, "ravdess", entry)
     return entry
 
@@ -106,7 +100,7 @@ def known(monkeypatch):
 def test_fault_52_wrong_hash_downloaded(tmp_path, known, server, content):
     server.content = content
     with pytest.raises(SerbenchError) as error:
-        fetch.fetch("ravdess", tmp_path, base_url=server.url)
+        fetch.fetch("ravdess", tmp_path)
     assert known.hash.partition(":")[2] in str(error.value)
     assert hashlib.md5(content).hexdigest() in str(error.value)
     assert "\n" not in str(error.value)
