@@ -6,30 +6,31 @@ Only the written files count: probabilities with six significant digits, `predic
 from __future__ import annotations
 
 import hashlib
-import math
 import statistics as stdlib_statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from benchmark import scores
-from benchmark.files import csv_text, json_text, read_csv, read_json, write_text, write_texts
+from benchmark import scores, space
+from benchmark.files import csv_text, differences, json_text, read_csv, read_json, write_text, write_texts
 from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest
-from benchmark.scores import Run
+from benchmark.scores import IDENTITY, Run
 
 SUMS = "SHA256SUMS"
-_REQUIRED = (
-    "study.yaml environment.json corpus.json manifest.csv splits.json audit.json README.md pairwise.csv"
+WORKING = ("journal.jsonl", ".tune", ".lock", ".owner")  # of a driver at work: never sealed
+REQUIRED = (
+    *("study.yaml", "environment.json", "corpus.json", "manifest.csv", "splits.json", "audit.json"),
+    *("leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex", "pairwise.csv"),
+    *("validation.csv", "validation.md", "README.md"),
 )
-REQUIRED = (*_REQUIRED.split(), *(f"leaderboard.{kind}" for kind in ("csv", "json", "md", "tex")))
 RUN_FILES = ("predictions.csv", "history.csv", "result.json")
 SEARCH_FILES = ("space.yaml", "trials.csv", "steps.csv", "best.json")
-TOLERANCE = 1e-9
+RESULTS = "runs/*/fold-*/seed-*/result.json"
 
 
 def run_folder(bundle: Path, system: str, fold: int, seed: int) -> Path:
@@ -39,7 +40,7 @@ def run_folder(bundle: Path, system: str, fold: int, seed: int) -> Path:
 
 def read_study(bundle: Path) -> dict[str, Any]:
     """Read study.yaml."""
-    return yaml.safe_load((bundle / "study.yaml").read_text(encoding="utf-8"))
+    return space.load_yaml(bundle / "study.yaml")
 
 
 def write_run(
@@ -62,12 +63,10 @@ def write_run(
     written = np.array(cells, dtype=np.float64).reshape(run.probabilities.shape)
     run = replace(run, probabilities=written, predicted=written.argmax(1))
     columns = ["utterance_id", "speaker", "label", "predicted", *(f"p_{label}" for label in classes)]
-    lines = zip(run.ids, run.speakers, run.truth, run.predicted, cells, strict=True)
-    rows = [
-        dict(zip(columns, [id_, speaker, classes[truth], classes[predicted], *row], strict=True))
-        for id_, speaker, truth, predicted, row in lines
-    ]
-    identity = {key: getattr(run, key) for key in ("system", "family", "pretraining", "fold", "seed")}
+    labels = ([classes[k] for k in numbers] for numbers in (run.truth, run.predicted))
+    lines = zip(run.ids, run.speakers, *labels, *zip(*cells, strict=True), strict=True)
+    rows = [dict(zip(columns, line, strict=True)) for line in lines]
+    identity = {key: getattr(run, key) for key in IDENTITY}
     record = {"schema_version": SCHEMA_VERSION, "failed": False, **result, **identity}
     files = {
         "predictions.csv": csv_text(columns, rows),
@@ -81,9 +80,7 @@ def write_run(
 def read_runs(bundle: Path) -> list[Run]:
     """Read every finished run (one that has its result.json), by system, fold, seed."""
     number = {label: k for k, label in enumerate(read_json(bundle / "corpus.json")["classes"])}
-    return [
-        _read_run(path.parent, number) for path in sorted(bundle.glob("runs/*/fold-*/seed-*/result.json"))
-    ]
+    return [_read_run(path.parent, number) for path in sorted(bundle.glob(RESULTS))]
 
 
 def _read_run(folder: Path, number: Mapping[str, int]) -> Run:
@@ -91,7 +88,7 @@ def _read_run(folder: Path, number: Mapping[str, int]) -> Run:
     rows = read_csv(folder / "predictions.csv")
     try:
         return Run(
-            **{key: result[key] for key in ("system", "family", "pretraining", "fold", "seed")},
+            **{key: result[key] for key in IDENTITY},
             ids=tuple(row["utterance_id"] for row in rows),
             speakers=tuple(row["speaker"] for row in rows),
             truth=np.array([number[row["label"]] for row in rows], dtype=np.int64),
@@ -99,9 +96,8 @@ def _read_run(folder: Path, number: Mapping[str, int]) -> Run:
             probabilities=np.array([[row[f"p_{c}"] for c in number] for row in rows], dtype=np.float64),
         )
     except (KeyError, ValueError) as error:
-        raise SerbenchError(
-            f"{folder}: predictions.csv or result.json is not as written: {error!r}"
-        ) from error
+        rule = f"predictions.csv or result.json is not as written: {error!r}"
+        raise SerbenchError(f"{folder}: {rule}") from error
 
 
 def read_costs(bundle: Path) -> dict[str, dict[str, Any]]:
@@ -112,20 +108,16 @@ def read_costs(bundle: Path) -> dict[str, dict[str, Any]]:
     """
     costs: dict[str, dict[str, Any]] = {}
     results: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for path in sorted(bundle.glob("runs/*/fold-*/seed-*/result.json")):
+    for path in sorted(bundle.glob(RESULTS)):
         results[path.parts[-4]].append(read_json(path))
     for system, own in results.items():
         work = [(float(r["seconds"]), float(r["cpus"]), float(r["gpus"])) for r in own]
         states: list[str] = []
         searched: list[tuple[float, float, float]] = []
         for path in sorted(bundle.glob(f"searches/{system}/fold-*/trials.csv")):
-            needs = yaml.safe_load((path.parent / "space.yaml").read_text(encoding="utf-8")).get(
-                "resources", {}
-            )
-            cpus, gpus = float(needs.get("cpus", 1)), float(needs.get("gpus", 0))
-            trials = read_csv(path)
+            needs, trials = space.load(path.with_name("space.yaml")).resources, read_csv(path)
             states += [trial["state"] for trial in trials]
-            searched += [(float(trial["seconds"] or 0), cpus, gpus) for trial in trials]
+            searched += [(float(trial["seconds"] or 0), needs["cpus"], needs["gpus"]) for trial in trials]
         costs[system] = {
             "trials": len(states) or None,
             "failed_trials": states.count("FAILED") if states else None,
@@ -138,10 +130,10 @@ def read_costs(bundle: Path) -> dict[str, dict[str, Any]]:
     return costs
 
 
-def tables(bundle: Path, runs: Sequence[Run] | None = None) -> scores.Tables:
+def tables(bundle: Path) -> scores.Tables:
     """Score the bundle from its files alone."""
     return scores.tables(
-        read_runs(bundle) if runs is None else runs,
+        read_runs(bundle),
         read_json(bundle / "corpus.json")["classes"],
         read_costs(bundle),
         protocol=read_json(bundle / "splits.json")["protocol"],
@@ -149,23 +141,30 @@ def tables(bundle: Path, runs: Sequence[Run] | None = None) -> scores.Tables:
     )
 
 
+def best_trial(trials: Iterable[dict[str, str]]) -> dict[str, str] | None:
+    """Return the row of a trials.csv that is selected: complete, best score, the earliest on a tie."""
+    complete = (t for t in trials if t["state"] == "COMPLETE" and t["score"])
+    return min(complete, key=lambda t: (-float(t["score"]), int(t["number"])), default=None)
+
+
 def write_card(bundle: Path) -> None:
     """Write README.md: the table, how often test parts were opened, what stands where, how to check it."""
-    study, openings = read_study(bundle), bundle.parent / "openings.csv"
+    name, openings = read_study(bundle)["name"], bundle.parent / "openings.csv"
     lines = read_csv(openings) if openings.exists() else []
     fingerprint = read_json(bundle / "splits.json")["fingerprint"]
     opened = sum(line["fingerprint"] == fingerprint for line in lines)
     table = (bundle / "leaderboard.md").read_text(encoding="utf-8")
     write_text(
         bundle / "README.md",
-        f"# {study['name']}\n\n{table}\n"
+        f"# {name}\n\n{table}\n"
         f"Test parts of this split were opened {opened} times in this results folder (`openings.csv`), "
         "a fold at a time.\n\n"
         "`leaderboard.csv` holds every column, `per_class/` every class, `pairwise.csv` the paired tests, "
-        "`runs/` every prediction, `searches/` every trial, `study.yaml` the study itself.\n\n"
-        "    sha256sum -c SHA256SUMS      # nothing was changed\n"
-        "    serbench verify .            # every number follows from the predictions\n"
-        "    serbench run study.yaml      # the study again\n",
+        "`validation.md` what the searches and the random baseline reached, `runs/` every prediction, "
+        "`searches/` every trial, `study.yaml` the study itself. From the project's folder:\n\n"
+        f"    (cd results/{name} && sha256sum -c SHA256SUMS)    # nothing was changed\n"
+        f"    serbench verify results/{name}    # every number follows from the predictions\n"
+        f"    serbench run results/{name}/study.yaml --root CORPUS --name {name}-again    # again\n",
     )
 
 
@@ -175,9 +174,8 @@ def is_sealed(bundle: Path) -> bool:
 
 
 def _files(bundle: Path) -> list[str]:
-    return sorted(
-        p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if p.is_file() and p.name != SUMS
-    )
+    names = (p.relative_to(bundle) for p in bundle.rglob("*") if p.is_file())
+    return sorted(n.as_posix() for n in names if n.parts[0] not in (SUMS, *WORKING))
 
 
 def _sha256(path: Path) -> str:
@@ -209,15 +207,26 @@ def seal(bundle: Path) -> None:
     write_text(bundle / SUMS, "".join(f"{_sha256(bundle / name)}  {name}\n" for name in files))
 
 
-def verify(bundle: Path) -> list[str]:
-    """Check the seal, then recompute every number from the predictions; return one line a problem."""
-    problems = list(_seal_problems(bundle))
+@contextmanager
+def noting(problems: list[str], what: str) -> Iterator[None]:
+    """Make one of `problems` of what cannot be read inside."""
     try:
-        runs = read_runs(bundle)
-        for check in (_input_problems, _run_problems, _table_problems):
-            problems += check(bundle, runs)
-    except (SerbenchError, OSError, LookupError, TypeError, ValueError, yaml.YAMLError) as error:
-        problems.append(f"cannot be recomputed: {type(error).__name__}: {error}")
+        yield
+    except (SerbenchError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+        problems.append(f"{what} cannot be recomputed: {type(error).__name__}: {error}")
+
+
+def verify(bundle: Path) -> list[str]:
+    """Check all that the tables are made of: the seal, then what one file says of another.
+
+    Returns:
+        One line a problem. The tables themselves: `report.leaderboard.verify`.
+    """
+    problems: list[str] = []
+    checks = {"the seal": _seal_problems, "inputs": _input_problems}
+    for what, check in (checks | {"searches": _search_problems, "runs": _run_problems}).items():
+        with noting(problems, what):
+            problems += check(bundle)
     return problems
 
 
@@ -237,7 +246,7 @@ def _seal_problems(bundle: Path) -> Iterator[str]:
             yield f"wrong checksum: {name}"
 
 
-def _input_problems(bundle: Path, runs: Sequence[Run]) -> Iterator[str]:
+def _input_problems(bundle: Path) -> Iterator[str]:
     splits, corpus = read_json(bundle / "splits.json"), read_json(bundle / "corpus.json")
     accepted = [row for row in read_csv(bundle / "manifest.csv") if row["status"] == "accepted"]
     clips = sorted([row["id"], row["speaker"], row["label"], row["digest"]] for row in accepted)
@@ -251,18 +260,32 @@ def _input_problems(bundle: Path, runs: Sequence[Run]) -> Iterator[str]:
             yield f"{file}: {key}: stored {stored}, recomputed {computed}"
 
 
-def _run_problems(bundle: Path, runs: Sequence[Run]) -> Iterator[str]:
-    corpus = read_json(bundle / "corpus.json")
+def _search_problems(bundle: Path) -> Iterator[str]:
+    for path in sorted(bundle.glob("searches/*/fold-*/trials.csv")):
+        winner, best = best_trial(read_csv(path)), read_json(path.with_name("best.json"))
+        place = path.with_name("best.json").relative_to(bundle).as_posix()
+        if winner is None:
+            yield f"{place}: no trial of trials.csv is complete"
+            continue
+        keys = ("trial_id", "number", "score", "steps")
+        params = {key: cell for key, cell in winner.items() if key.startswith("param.") and cell}
+        told = {f"param.{key}": value for key, value in best["params"].items() if value is not None}
+        stored = {key: best.get(key) for key in keys}
+        yield from differences(place, stored | told, {key: winner[key] for key in keys} | params)
+
+
+def _run_problems(bundle: Path) -> Iterator[str]:
+    runs, corpus = read_runs(bundle), read_json(bundle / "corpus.json")
     known = {row["id"]: (row["speaker"], row["label"]) for row in read_csv(bundle / "manifest.csv")}
     test = {fold["fold"]: sorted(fold["test"]) for fold in read_json(bundle / "splits.json")["folds"]}
     folders = {path.parent for path in bundle.glob("runs/*/fold-*/seed-*/*")}
     named = {run_folder(bundle, run.system, run.fold, run.seed) for run in runs}
-    yield from (
-        f"{path.relative_to(bundle)}: is not the run that it says" for path in sorted(folders ^ named)
-    )
+    for folder in sorted(folders ^ named):
+        yield f"{folder.relative_to(bundle)}: is not the run that it says"
     for run in runs:
         folder = run_folder(bundle, run.system, run.fold, run.seed)
-        where = f"{folder.relative_to(bundle)}/predictions.csv"
+        place = folder.relative_to(bundle)
+        where = f"{place}/predictions.csv"
         if sorted(run.ids) != test.get(run.fold):
             yield f"{where}: must hold each test clip of fold {run.fold} once"
         p, labels = run.probabilities, [corpus["classes"][k] for k in run.truth]
@@ -275,43 +298,4 @@ def _run_problems(bundle: Path, runs: Sequence[Run]) -> Iterator[str]:
             if run.predicted[row] != p[row].argmax():
                 yield f"{where}: {id_}: predicted is not the argmax of the row"
         stored = read_json(folder / "result.json")["metrics"] if folder in folders else {}
-        yield from _differences(
-            f"{folder.relative_to(bundle)}/result.json", [stored], [scores.run_metrics(run)]
-        )
-
-
-def _table_problems(bundle: Path, runs: Sequence[Run]) -> Iterator[str]:
-    computed, stored = tables(bundle, runs), read_json(bundle / "leaderboard.json")
-    files = {"leaderboard.csv": computed.leaderboard, "pairwise.csv": computed.pairwise}
-    files |= {f"per_class/{system}.csv": rows for system, rows in computed.per_class.items()}
-    yield from _differences("leaderboard.json", stored["rows"], computed.leaderboard, "system")
-    yield from _differences("leaderboard.json", [stored["interval"]], [computed.interval])
-    for file, rows in files.items():
-        key = {"leaderboard.csv": "system", "pairwise.csv": "system_a system_b"}.get(file, "class")
-        yield from _differences(file, read_csv(bundle / file), rows, key)
-
-
-def _differences(
-    file: str, stored: Sequence[Mapping[str, Any]], computed: Sequence[Mapping[str, Any]], key: str = ""
-) -> Iterator[str]:
-    """Compare two tables cell by cell; `key`: the columns that name a row."""
-    names = [
-        [" - ".join(str(row.get(k)) for k in key.split()) for row in rows] for rows in (stored, computed)
-    ]
-    if names[0] != names[1]:
-        yield f"{file}: rows: stored {names[0]}, recomputed {names[1]}"
-        return
-    for name, old, new in zip(names[1], stored, computed, strict=True):
-        for column in dict.fromkeys([*new, *old]):
-            if not (column in new and column in old and _same(old[column], new[column])):
-                place = ": ".join(part for part in (file, name, column) if part)
-                yield f"{place}: stored {old.get(column)}, recomputed {new.get(column)}"
-
-
-def _same(stored: Any, computed: Any) -> bool:
-    if computed is None or isinstance(computed, str):
-        return (stored or "") == (computed or "")
-    try:
-        return math.isclose(float(stored), computed, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-    except (TypeError, ValueError):
-        return False
+        yield from differences(f"{place}/result.json", stored, scores.run_metrics(run))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmark.schema import SerbenchError
 
+TOLERANCE = 1e-9  # of a number that is computed again
+ROW_NAMES = ("system", "system_a", "system_b", "class")  # the columns that name a row of a table
 _FORMULA = tuple("=+-@\t\r")  # a spreadsheet would run a cell that starts so
 
 
@@ -87,6 +91,40 @@ def read_json(path: Path) -> Any:
 
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Read a CSV file of a bundle: text cells, as they were before they were guarded."""
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *rows = [[_unguard(cell) for cell in row] for row in csv.reader(file)]
+    return parse(path.name, path.read_bytes().decode())
+
+
+def parse(name: str, text: str) -> Any:
+    """Return what a file's text says: the value of JSON, the rows of CSV, else its lines by number."""
+    if name.endswith(".json"):
+        return json.loads(text)
+    if not name.endswith(".csv"):
+        return {f"line {number}": line for number, line in enumerate(text.splitlines(), 1)}
+    header, *rows = [[_unguard(cell) for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def differences(name: str, stored: Any, computed: Any) -> Iterator[str]:
+    """Compare what `parse` returned, cell by cell; yield a line for each that differs."""
+    old, new = _cells(stored), _cells(computed)
+    for place in dict.fromkeys([*new, *old]):
+        if not (place in old and place in new and _same(old[place], new[place])):
+            yield f"{name}: {place}: stored {old.get(place)}, recomputed {new.get(place)}"
+
+
+def _cells(value: Any, place: str = "") -> dict[str, Any]:
+    if isinstance(value, list) and all(isinstance(row, Mapping) for row in value):
+        names = [" - ".join(str(row[column]) for column in ROW_NAMES if column in row) for row in value]
+        value = {"rows": ", ".join(names)} | dict(zip(names, value, strict=True))
+    if not isinstance(value, Mapping):
+        return {place: value}
+    inside = ((f"{place}: {key}" if place else str(key), inner) for key, inner in value.items())
+    return {k: cell for at, inner in inside for k, cell in _cells(inner, at).items()}
+
+
+def _same(stored: Any, computed: Any) -> bool:
+    try:
+        close = math.isclose(float(stored), float(computed), rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+    except (TypeError, ValueError):
+        close = False
+    return close or str(stored) == str(computed)

@@ -24,6 +24,7 @@ COLUMNS = (
     *("_".join(filter(None, (name, part))) for name, m in METRICS.items() for part in ("", *m.parts)),
     *_COSTS[3:],
 )
+IDENTITY = ("system", "family", "pretraining", "fold", "seed")  # of a run
 PAIR_COLUMNS = ("system_a", "system_b", "effect", "lo", "hi", "p", "p_holm")
 _WITH_INTERVAL = [name for name, metric in METRICS.items() if "lo" in metric.parts]
 _PER_CLASS = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1}

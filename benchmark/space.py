@@ -10,18 +10,18 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
-from benchmark.schema import SerbenchError, digest, nearest
+from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest, nearest
 
 REQUIRED = ("family", "features", "search", "published")
 TOP_LEVEL = (*REQUIRED, "schema_version", "pretraining", "fixed", "assumed", "resources", "pruning")
 NUMBER = ("type", "low", "high", "log", "step", "when")
 ENTRY = {"float": NUMBER, "int": NUMBER, "categorical": ("type", "choices", "when")}
+NUMBERS: dict[str, tuple[type, ...]] = {"float": (int, float), "int": (int,)}
 RESOURCES: dict[str, float] = {"cpus": 1, "gpus": 0, "memory_gb": 1, "time_limit_s": 600}  # of one trial
 PRUNING: dict[str, float] = {"grace": 1, "reduction": 3}  # in steps
 LEAST = {"cpus": 0.01, "gpus": 0, "memory_gb": 0.01, "time_limit_s": 1, "grace": 1, "reduction": 2}
@@ -95,9 +95,8 @@ def load_strict(text: str, name: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise SerbenchError(
-            f"{name}{f':{mark.line + 1}' if mark else ''}: not valid YAML: {problem}"
-        ) from None
+        place = f"{name}:{mark.line + 1}" if mark else name
+        raise SerbenchError(f"{place}: not valid YAML: {problem}") from None
     except RecursionError:
         raise SerbenchError(f"{name}: YAML nested too deeply; flatten it") from None
 
@@ -153,24 +152,16 @@ class Parameter:
         return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
 
     def value(self, given: Any) -> Any:
-        """Return `given` as a plain value of this type; ValueError if it can't be one (range aside)."""
+        """Return a published value as a plain one of this type; ValueError where it is none (range aside)."""
         if self.type == "categorical":
-            for choice in self.choices:
-                if _among(given, (choice,)):
-                    return choice
-            raise ValueError(f"{self.name} must be one of {list(self.choices)}, but got {given!r}")
-        kind: Any = Integral if self.type == "int" else Real
-        if isinstance(given, bool) or not isinstance(given, kind) or not math.isfinite(given):
+            if not _among(given, self.choices):
+                raise ValueError(f"{self.name} must be one of {list(self.choices)}, but got {given!r}")
+            return given
+        if type(given) not in NUMBERS[self.type] or not math.isfinite(given):
             raise ValueError(f"{self.name} must be a finite {self.type}, but got {given!r}")
         if self.log and given <= 0:
             raise ValueError(f"{self.name} must be > 0 on a log scale, but got {given!r}")
         return int(given) if self.type == "int" else float(given)
-
-    def within(self, value: Any) -> bool:
-        """Tell whether a value of the right type lies in the searched range and on its grid."""
-        steps = (value - self.low) / self.step if self.step else 0.0
-        on_grid = math.isclose(steps, round(steps), abs_tol=1e-6)
-        return self.type == "categorical" or (self.low <= value <= self.high and on_grid)
 
 
 @dataclass(frozen=True)
@@ -202,17 +193,8 @@ class Space:
         return params
 
     def configuration(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Return `fixed` and the checked `params`; out of range passes only what is the published value.
-
-        Raises SerbenchError on an unknown, missing, inactive or wrong parameter.
-        """
-        checked = _checked(self.search, params, f"space of {self.family}")
-        for p in self.search:
-            value = checked.get(p.name)
-            if p.name in checked and not p.within(value) and value != self.published_params.get(p.name):
-                rule = f"must lie in {p.low} to {p.high}" + (f" in steps of {p.step}" if p.step else "")
-                raise SerbenchError(f"space of {self.family}: {p.name} {rule}, but got {value!r}")
-        return {**self.fixed, **checked}
+        """Return all that the family gets: `fixed`, and `params` as drawn by `sample` or published."""
+        return {**self.fixed, **params}
 
 
 def _among(value: Any, values: Iterable[Any]) -> bool:
@@ -220,23 +202,17 @@ def _among(value: Any, values: Iterable[Any]) -> bool:
     return any(isinstance(value, bool) == isinstance(other, bool) and value == other for other in values)
 
 
-def _checked(search: tuple[Parameter, ...], params: Mapping[str, Any], where: str) -> dict[str, Any]:
-    names = [p.name for p in search]
+def _published(search: Iterable[Parameter], given: Located, where: str) -> dict[str, Any]:
     checked: dict[str, Any] = {}
-    for name in params:
-        if name not in names:
-            raise SerbenchError(f"{where}: unknown parameter {name!r}: {nearest(name, names)}")
     for p in search:
-        if p.active(checked) != (p.name in params):
-            state = (
-                "missing; give it a value" if p.active(checked) else "inactive by its `when`; leave it out"
-            )
-            raise SerbenchError(f"{where}: parameter {p.name!r} is {state}")
-        if p.name in params:
+        if p.active(checked) != (p.name in given):
+            cure = "missing; give it a value" if p.active(checked) else "inactive by its `when`; leave it out"
+            raise SerbenchError(f"{where}: published: parameter {p.name!r} is {cure}")
+        if p.name in given:
             try:
-                checked[p.name] = p.value(params[p.name])
+                checked[p.name] = p.value(given[p.name])
             except ValueError as error:
-                raise SerbenchError(f"{where}: {error}") from None
+                raise SerbenchError(f"{where}: published: {error}") from None
     return checked
 
 
@@ -249,9 +225,8 @@ def _parameter(name: str, entry: Any, where: str, earlier: Mapping[str, Paramete
     need(isinstance(entry, Located), f"must be a mapping with `type`, but got {entry!r}")
     kind = entry.get("type")
     need(kind in list(ENTRY), f"type must be one of {', '.join(ENTRY)}, but got {kind!r}")
-    check_keys(
-        entry, ENTRY[kind], f"{kind} {name}", ("choices",) if kind == "categorical" else ("low", "high")
-    )
+    required = ("choices",) if kind == "categorical" else ("low", "high")
+    check_keys(entry, ENTRY[kind], f"{kind} {name}", required)
     conditions = entry.get("when", {})
     need(isinstance(conditions, dict), f"when must be {{parameter: value}}, but got {conditions!r}")
     when = []
@@ -271,15 +246,16 @@ def _parameter(name: str, entry: Any, where: str, earlier: Mapping[str, Paramete
         return Parameter(name, kind, choices=tuple(options), when=tuple(when))
     low, high, step, log = entry["low"], entry["high"], entry.get("step"), entry.get("log", False)
     for key in ("low", "high", *(["step"] if "step" in entry else [])):
-        fits = type(entry[key]) in ((int,) if kind == "int" else (int, float)) and math.isfinite(entry[key])
+        fits = type(entry[key]) in NUMBERS[kind] and math.isfinite(entry[key])
         need(fits, f"{key} must be a finite number of type {kind}, but got {entry[key]!r}")
     need(isinstance(log, bool), f"log must be true or false, but got {log!r}")
     need(low <= high, f"low <= high must hold, but got low={low}, high={high}")
     need(not log or low > 0, f"low > 0 must hold with log: true, but got low={low}")
     need(step is None or (step > 0 and not log), f"step must be > 0 and without log, but got step={step}")
-    made = Parameter(name, kind, low, high, log, step, when=tuple(when))
-    need(made.within(high), f"high - low must be a multiple of step, but got {low}, {high}, {step}")
-    return made
+    steps = (high - low) / step if step else 0.0
+    whole = math.isclose(steps, round(steps), abs_tol=1e-6)
+    need(whole, f"high - low must be a multiple of step, but got {low}, {high}, {step}")
+    return Parameter(name, kind, low, high, log, step, when=tuple(when))
 
 
 def _block(top: Located, key: str, allowed: Iterable[str] | None = None) -> Located:
@@ -293,40 +269,53 @@ def _numbers(top: Located, key: str, defaults: Mapping[str, float]) -> dict[str,
     given = _block(top, key, defaults)
     for name, value in given.items():
         if type(value) not in (int, float) or not LEAST[name] <= value < math.inf:
-            raise SerbenchError(
-                f"{given.where(name)}: {name} must be a number >= {LEAST[name]}, got {value!r}"
-            )
+            rule = f"{name} must be a number >= {LEAST[name]}, got {value!r}"
+            raise SerbenchError(f"{given.where(name)}: {rule}")
     return {**defaults, **given}
 
 
-def parse(text: str, name: str) -> Space:
-    """Return the space that the YAML `text` states; `name` stands in the errors (SerbenchError)."""
+def parse(text: str, name: str, family: Any = None) -> Space:
+    """Return the space that the YAML `text` states.
+
+    Args:
+        name: stands in the errors.
+        family: the module that the space is for: NAME must be the file's, PARAMETERS hold all that it gives.
+
+    Raises:
+        SerbenchError: with name and line.
+    """
     top = check_keys(load_strict(text, name), TOP_LEVEL, f"search space {name}", REQUIRED)
     for key in ("family", "features", "pretraining"):
         if not isinstance(top.get(key, ""), str):
             raise SerbenchError(f"{top.where(key)}: {key} must be text, but got {top[key]!r}")
-    entries, fixed = _block(top, "search"), _block(top, "fixed")
+    if not _among(top.get("schema_version", SCHEMA_VERSION), (SCHEMA_VERSION,)):
+        rule = f"schema_version must be {SCHEMA_VERSION}, but got {top['schema_version']!r}"
+        raise SerbenchError(f"{top.where('schema_version')}: {rule}; this program reads no other")
+    if family and top["family"] != family.NAME:
+        rule = f"family must be {family.NAME}, as the system says, but got {top['family']!r}"
+        raise SerbenchError(f"{top.where('family')}: {rule}; correct it, or rename the file")
+    entries, fixed = (_block(top, key) for key in ("search", "fixed"))
+    for block in (entries, fixed):
+        check_keys(block, family.PARAMETERS if family else block, f"the parameters of {top['family']}")
     for key, value in fixed.items():
         if key in entries or isinstance(value, list | dict):
-            raise SerbenchError(
-                f"{fixed.where(key)}: fixed {key} must be one plain value and not searched too"
-            )
+            rule = f"fixed {key} must be one plain value and not searched too"
+            raise SerbenchError(f"{fixed.where(key)}: {rule}")
     search: dict[str, Parameter] = {}
     for key, entry in entries.items():
         search[key] = _parameter(key, entry, entries.where(key), search)
-    published, parameters = _block(top, "published", entries), tuple(search.values())
-    checked = _checked(parameters, published, f"{top.where('published')}: published")
+    published = _published(search.values(), _block(top, "published", entries), top.where("published"))
     assumed = top.get("assumed", [])
-    if not isinstance(assumed, list) or not all(key in [*checked, *fixed] for key in assumed):
-        raise SerbenchError(
-            f"{top.where('assumed')}: assumed must list published or fixed names: {assumed!r}"
-        )
+    if not isinstance(assumed, list) or not all(key in [*published, *fixed] for key in assumed):
+        rule = f"assumed must list published or fixed names: {assumed!r}"
+        raise SerbenchError(f"{top.where('assumed')}: {rule}")
+    needs, pruning = _numbers(top, "resources", RESOURCES), _numbers(top, "pruning", PRUNING)
     return Space(
-        *(top["family"], top["features"], top.get("pretraining"), dict(fixed), parameters, checked),
-        *(tuple(assumed), _numbers(top, "resources", RESOURCES), _numbers(top, "pruning", PRUNING), text),
+        *(top["family"], top["features"], top.get("pretraining"), dict(fixed), tuple(search.values())),
+        *(published, tuple(assumed), needs, pruning, text),
     )
 
 
-def load(path: Path) -> Space:
-    """Return the checked space of the YAML file `path`. Raises SerbenchError with file and line."""
-    return parse(_read(path), str(path))
+def load(path: Path, family: Any = None) -> Space:
+    """Return the space of the YAML file `path`, as `parse` does."""
+    return parse(_read(path), str(path), family)

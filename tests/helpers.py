@@ -13,7 +13,10 @@ from benchmark.report import leaderboard
 from benchmark.schema import SCHEMA_VERSION, Corpus, CorpusCard, Fold, Split, Utterance
 from benchmark.scores import Run
 
-SPACE = "family: svm\nresources: {cpus: 2, gpus: 0}\n"
+SPACE = (
+    "family: svm\nfeatures: functionals\nsearch: {C: {type: float, low: 1, high: 9}}\npublished: {C: 1}\n"
+    "resources: {cpus: 2, gpus: 0}\n"
+)
 
 
 def make_corpus(
@@ -134,9 +137,10 @@ def _write_search(folder: Path) -> None:
     columns = ["trial_id", "number", "state", "reason", "score", "steps", "seconds", "param.C"]
     states = ("COMPLETE", "PRUNED", "FAILED", "COMPLETE")
     common = {"reason": "", "score": 0.5, "steps": 2, "seconds": 9.0, "param.C": 1.0}
-    rows = [{"trial_id": f"t{n}", "number": n, "state": state, **common} for n, state in enumerate(states)]
+    rows = [{"trial_id": f"t{n}", "number": n, "state": state, **common} for n, state in enumerate(states, 1)]
     files.write_csv(folder / "trials.csv", columns, rows)
+    baseline = [{**row, "trial_id": f"r{row['number']}", "score": 0.25, "state": "COMPLETE"} for row in rows]
+    files.write_csv(folder / "random.csv", columns, baseline)
     files.write_csv(folder / "steps.csv", ["trial_id", "step", "score", "loss", "lr"], [])
-    files.write_json(
-        folder / "best.json", {"schema_version": SCHEMA_VERSION, "trial_id": "t0", "params": {"C": 1.0}}
-    )
+    best = {"trial_id": "t1", "number": 1, "score": 0.5, "steps": 2, "params": {"C": 1.0}}
+    files.write_json(folder / "best.json", {"schema_version": SCHEMA_VERSION, **best})

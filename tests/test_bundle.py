@@ -39,7 +39,7 @@ def edit(path, old, new):
 
 def test_a_fresh_bundle_verifies_and_sha256sum_agrees(made):
     assert bundle.is_sealed(made)
-    assert bundle.verify(made) == []
+    assert leaderboard.verify(made) == []
     done = subprocess.run(["sha256sum", "--check", "--quiet", "--strict", bundle.SUMS], cwd=made)
     assert done.returncode == 0
     listed = [line.split("  ")[1] for line in (made / bundle.SUMS).read_text().splitlines()]
@@ -97,8 +97,8 @@ def test_rebuilding_changes_no_byte(made):
     [
         ("leaderboard.csv", "1,a,svm,", "2,a,svm,", "leaderboard.csv: svm: rank: stored 2, recomputed 1"),
         ("leaderboard.json", '"protocol": "speaker-2fold",\n      "rank"', '"protocol": "x",\n      "rank"',
-         "leaderboard.json: svm: protocol: stored x"),
-        ("leaderboard.json", '"resamples": 10000', '"resamples": 99', "json: resamples: stored 99"),
+         "leaderboard.json: rows: svm: protocol: stored x"),
+        ("leaderboard.json", '"resamples": 10000', '"resamples": 99', "json: interval: resamples: stored 99"),
         ("per_class/svm.csv", "angry,30,", "angry,31,", "per_class/svm.csv: angry: support: stored 31"),
         ("pairwise.csv", "svm,mlp,0.", "svm,mlp,1.", "pairwise.csv: svm - mlp: effect: stored 1."),
         ("splits.json", '"s01-angry-0"', '"s02-angry-0"', "splits.json: fingerprint: stored"),
@@ -106,15 +106,15 @@ def test_rebuilding_changes_no_byte(made):
         ("study.yaml", "protocol: speaker-2fold", "protocol: other", "study.yaml: protocol: stored other"),
         ("runs/svm/fold-1/seed-2/result.json", '"uar": 0.', '"uar": 1.', "result.json: uar: stored 1."),
         ("runs/svm/fold-1/seed-2/result.json", '"parameters": 100', '"parameters": 7', ""),
-        ("searches/svm/fold-1/trials.csv", "2,FAILED", "2,COMPLETE", "leaderboard.csv: svm: failed_trials"),
+        ("searches/svm/fold-1/trials.csv", "3,FAILED", "3,COMPLETE", "leaderboard.csv: svm: failed_trials"),
     ],
 )  # fmt: skip
 def test_an_edited_cell_is_named_by_the_seal_and_even_when_resealed(made, file, old, new, named):
     edit(made / file, old, new)
-    problems = bundle.verify(made)
+    problems = leaderboard.verify(made)
     assert problems[0] == f"wrong checksum: {file}"
     reseal(made)
-    again = bundle.verify(made)
+    again = leaderboard.verify(made)
     assert again == problems[1:]
     assert any(named in problem for problem in again) or not named
 
@@ -122,12 +122,12 @@ def test_an_edited_cell_is_named_by_the_seal_and_even_when_resealed(made, file, 
 def test_an_edited_prediction_is_named_with_every_number_that_hung_on_it(made):
     file = "runs/svm/fold-1/seed-1/predictions.csv"
     edit(made / file, ",calm,calm,", ",calm,sad,")
-    problems = bundle.verify(made)
+    problems = leaderboard.verify(made)
     assert problems[0] == f"wrong checksum: {file}"
     assert any(file in p and "predicted is not the argmax" in p for p in problems)
     for place in (
         "leaderboard.csv: svm: uar:",
-        "leaderboard.json: svm: accuracy_lo:",
+        "leaderboard.json: rows: svm: accuracy_lo:",
         "per_class/svm.csv: calm:",
     ):
         assert any(p.startswith(place) for p in problems), place
@@ -138,12 +138,12 @@ def test_swapped_doubled_and_missing_clips_are_named(made):
     one, two = (bundle.run_folder(made, "svm", fold, 1) / "predictions.csv" for fold in (1, 2))
     texts = one.read_bytes(), two.read_bytes()
     one.write_bytes(texts[1]), two.write_bytes(texts[0])
-    assert any("must hold each test clip of fold 1 once" in p for p in bundle.verify(made))
+    assert any("must hold each test clip of fold 1 once" in p for p in leaderboard.verify(made))
     lines = texts[0].decode().splitlines(keepends=True)
     one.write_text("".join([*lines, lines[-1]])), two.write_bytes(texts[1])
-    assert any("must hold each test clip of fold 1 once" in p for p in bundle.verify(made))
+    assert any("must hold each test clip of fold 1 once" in p for p in leaderboard.verify(made))
     one.write_text("".join(lines[:-1]))
-    assert any("must hold each test clip of fold 1 once" in p for p in bundle.verify(made))
+    assert any("must hold each test clip of fold 1 once" in p for p in leaderboard.verify(made))
 
 
 def test_a_wrong_label_and_impossible_probabilities_are_named(made):
@@ -152,7 +152,7 @@ def test_a_wrong_label_and_impossible_probabilities_are_named(made):
     rows[0]["label"] = "sad" if rows[0]["label"] != "sad" else "calm"
     rows[1] |= {"p_angry": "1.5"}
     files.write_csv(file, list(rows[0]), rows)
-    problems = bundle.verify(made)
+    problems = leaderboard.verify(made)
     assert any(f"{rows[0]['utterance_id']}: speaker and label differ" in p for p in problems)
     assert any(f"{rows[1]['utterance_id']}: probabilities must" in p for p in problems)
 
@@ -160,13 +160,13 @@ def test_a_wrong_label_and_impossible_probabilities_are_named(made):
 def test_added_and_missing_files_are_named(made):
     (made / "extra.txt").write_text("x")
     (made / "audit.json").unlink()
-    assert bundle.verify(made) == ["missing: audit.json", "added: extra.txt"]
+    assert leaderboard.verify(made) == ["missing: audit.json", "added: extra.txt"]
 
 
 def test_a_run_taken_away_or_in_the_wrong_place_is_named_even_when_resealed(made):
     folder = bundle.run_folder(made, "svm", 1, 1)
     folder.rename(folder.with_name("seed-9"))
-    problems = bundle.verify(made)
+    problems = leaderboard.verify(made)
     assert "missing: runs/svm/fold-1/seed-1/result.json" in problems
     assert any(p.startswith("runs/svm/fold-1/seed-9: is not the run") for p in problems)
 
@@ -177,14 +177,14 @@ def test_a_run_taken_away_or_in_the_wrong_place_is_named_even_when_resealed(made
 @pytest.mark.parametrize("content", ["", "[1]", "a,b\n1\n", "\x00"])
 def test_rubbish_is_a_problem_not_a_traceback(made, file, content):
     (made / file).write_text(content)
-    problems = bundle.verify(made)
+    problems = leaderboard.verify(made)
     assert problems[0] == f"wrong checksum: {file}" and len(problems) > 1
 
 
 def test_a_bundle_with_a_hole_is_not_sealed(tmp_path):
     made = make_bundle(tmp_path, seal=False)
     assert not bundle.is_sealed(made)
-    assert "missing: SHA256SUMS (the bundle is not sealed)" in bundle.verify(made)
+    assert "missing: SHA256SUMS (the bundle is not sealed)" in leaderboard.verify(made)
     (bundle.run_folder(made, "mlp", 2, 2) / "history.csv").unlink()
     with pytest.raises(SerbenchError, match=r"lacks 1 files, first runs/mlp/fold-2/seed-2/history\.csv"):
         bundle.seal(made)
@@ -195,7 +195,7 @@ def test_left_overs_of_a_killed_writer_do_not_enter_the_seal(tmp_path):
     made = make_bundle(tmp_path, seal=False)
     (made / "runs" / ".result.json.77.tmp").write_text("half")
     bundle.seal(made)
-    assert ".tmp" not in (made / bundle.SUMS).read_text() and bundle.verify(made) == []
+    assert ".tmp" not in (made / bundle.SUMS).read_text() and leaderboard.verify(made) == []
 
 
 def test_the_card_counts_the_openings_of_this_split(made):
@@ -242,3 +242,86 @@ def test_report_and_verify_load_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+EDITS = (
+    ("leaderboard.md", "| 1 | svm", "| 2 | svm", "leaderboard.md: line 5: stored | 2 | svm"),
+    ("leaderboard.tex", "1 & svm", "2 & svm", "leaderboard.tex: line 6: stored 2 & svm"),
+    ("leaderboard.json", '"caption": "Made', '"caption": "Other', "leaderboard.json: caption: stored Other"),
+    ("per_class/svm.md", "| angry |", "| happy |", "per_class/svm.md: line 5: stored | happy |"),
+    ("validation.csv", "mlp,0.5,0.25,", "mlp,0.5,0.75,", "validation.csv: mlp: random: stored 0.75, recom"),
+    ("validation.md", "| svm | 50.0 |", "| svm | 99.0 |", "validation.md: line 6: stored | svm | 99.0 |"),
+    ("searches/svm/fold-2/random.csv", ",0.25,", ",0.65,", "validation.csv: svm: random: stored 0.25, recom"),
+)
+
+
+def test_every_table_is_compared_with_what_the_files_make_of_it(made):
+    for file, old, new, _ in EDITS:
+        edit(made / file, old, new)
+    reseal(made)
+    problems = leaderboard.verify(made)
+    for *_, named in EDITS:
+        assert any(named in problem for problem in problems), named
+    assert not any(p.startswith(("leaderboard.csv", "pairwise.csv", "runs")) for p in problems)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ('"number": 1', '"number": 4', "best.json: number: stored 4, recomputed 1"),
+        ('"trial_id": "t1"', '"trial_id": "t4"', "best.json: trial_id: stored t4, recomputed t1"),
+        ('"score": 0.5', '"score": 0.6', "best.json: score: stored 0.6, recomputed 0.5"),
+        ('"C": 1.0', '"C": 2.0', "best.json: param.C: stored 2.0, recomputed 1.0"),
+        ('"C": 1.0', '"D": 1.0', "best.json: param.D: stored 1.0, recomputed None"),
+    ],
+)
+def test_a_best_that_is_not_the_selection_from_the_trials_is_named(made, old, new, named):
+    edit(made / "searches/svm/fold-1/best.json", old, new)
+    assert any(p.endswith(named) for p in bundle.verify(made))
+
+
+def test_the_selection_is_the_best_complete_trial_the_earliest_on_a_tie():
+    rows = [
+        {"number": str(n), "state": state, "score": score}
+        for n, (state, score) in enumerate(
+            [
+                ("PRUNED", "0.9"),
+                ("COMPLETE", "0.4"),
+                ("COMPLETE", "0.5"),
+                ("COMPLETE", "0.50"),
+                ("FAILED", ""),
+            ]
+        )
+    ]
+    assert bundle.best_trial(rows)["number"] == "2"
+    assert bundle.best_trial(rows[::-1])["number"] == "2"
+    assert bundle.best_trial(rows[:1] + rows[4:]) is None
+
+
+def test_a_better_trial_makes_the_stored_best_wrong(made):
+    edit(made / "searches/svm/fold-1/trials.csv", "t4,4,COMPLETE,,0.5", "t4,4,COMPLETE,,0.7")
+    assert any("best.json: number: stored 1, recomputed 4" in p for p in bundle.verify(made))
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", ".lock", ".owner", ".tune/state"])
+def test_what_a_driver_at_work_needs_is_not_sealed_nor_missed(made, name):
+    (made / name).parent.mkdir(exist_ok=True)
+    (made / name).write_text("x")
+    reseal(made)
+    assert name not in (made / bundle.SUMS).read_text() and bundle.verify(made) == []
+    (made / name).unlink()
+    assert bundle.verify(made) == []
+
+
+def test_costs_refuse_a_space_that_no_search_could_have_had(made):
+    edit(made / "searches/svm/fold-1/space.yaml", "cpus: 2", "cpus: &a 2")
+    with pytest.raises(SerbenchError, match="anchors"):
+        bundle.read_costs(made)
+
+
+def test_the_cards_commands_run_from_the_projects_folder_and_write_nothing_into_the_bundle(made):
+    bundle.write_card(made)
+    card = (made / "README.md").read_text()
+    assert "serbench verify results/made " in card and "cd results/made && sha256sum -c SHA256SUMS" in card
+    assert "serbench run results/made/study.yaml --root CORPUS --name made-again" in card
+    assert "`validation.md`" in card

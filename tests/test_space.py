@@ -1,6 +1,6 @@
 import pickle
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from benchmark import space
@@ -99,49 +99,68 @@ def test_sample_reads_define_by_run_with_optuna(good):
         assert ("gamma" in params) == (params["kernel"] == "rbf")
         assert ("rate" in params) == params["norm"]
         assert good.configuration(params) == {"shrinking": True, **params}
+        assert {type(params["C"]), type(params["layers"])} == {float, int}
         study.tell(trial, 0.0)
 
 
-def test_configuration_gives_plain_values(good):
-    made = good.configuration({**PARAMS, "C": np.float64(0.5), "layers": np.int64(4)})
-    assert made == {"shrinking": True, **PARAMS}
-    assert type(made["C"]) is float
-    assert type(made["layers"]) is int
-    assert type(good.configuration({**PARAMS, "C": 1})["C"]) is float
+def test_published_values_become_plain_ones_and_may_lie_out_of_range(good):
+    assert good.configuration(good.published_params) == {"shrinking": True, **good.published_params}
+    assert good.published_params["gamma"] == 10 and good.published_params["layers"] == 5
+    assert type(good.published_params["gamma"]) is float and type(good.published_params["layers"]) is int
 
 
-def test_published_configuration_passes_though_out_of_range(good):
-    assert good.configuration(good.published_params)["gamma"] == 10
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("{kernel: rbf, C: 1.0, gamma", "{kernel: rbf, Cc: 1.0, gamma", "did you mean 'C'?"),
+        ("C: 1.0", "C: null", "C must be a finite float, but got None"),
+        ("C: 1.0", "C: .nan", "C must be a finite float, but got '.nan'"),
+        ("C: 1.0", "C: 1e999", "C must be a finite float, but got inf"),
+        ("C: 1.0", "C: true", "C must be a finite float, but got True"),
+        ("C: 1.0", 'C: "1"', "C must be a finite float, but got '1'"),
+        ("C: 1.0", "C: 0", "C must be > 0 on a log scale"),
+        ("layers: 5", "layers: 4.0", "layers must be a finite int, but got 4.0"),
+        ("{kernel: rbf, C", "{kernel: poly, C", "kernel must be one of ['rbf', 'linear'], but got 'poly'"),
+        ("norm: true, rate", "norm: 1, rate", "norm must be one of [True, False], but got 1"),
+        ("{kernel: rbf, C", "{kernel: linear, C", "'gamma' is inactive by its `when`"),
+        (", rate: 0.2}", "}", "'rate' is missing"),
+        ("C: 1.0, ", "", "'C' is missing"),
+    ],
+)
+def test_published_values_are_strict(old, new, message):
+    told = refused((old, new))
+    assert message in told and told.startswith("svm.yaml:12: ")
+
+
+FAMILY = SimpleNamespace(NAME="svm", PARAMETERS=(*PARAMS, "gamma", "rate", "shrinking"))
+
+
+def test_a_space_of_its_family_passes(good):
+    assert space.parse(GOOD, "svm.yaml", FAMILY) == good
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"Cc": 1.0}, "unknown parameter 'Cc': did you mean 'C'?"),
-        ({"C": None}, "C must be a finite float, but got None"),
-        ({"C": float("nan")}, "C must be a finite float, but got nan"),
-        ({"C": True}, "C must be a finite float, but got True"),
-        ({"C": "1"}, "C must be a finite float, but got '1'"),
-        ({"C": 0}, "C must be > 0 on a log scale"),
-        ({"C": 1001}, "C must lie in 0.01 to 1000, but got 1001.0"),
-        ({"layers": 4.0}, "layers must be a finite int, but got 4.0"),
-        ({"layers": 3}, "layers must lie in 2 to 8 in steps of 2, but got 3"),
-        ({"kernel": "poly"}, "kernel must be one of ['rbf', 'linear'], but got 'poly'"),
-        ({"norm": 0}, "norm must be one of [True, False], but got 0"),
-        ({"gamma": 0.1}, "'gamma' is inactive by its `when`"),
-        ({"norm": True}, "'rate' is missing"),
+        (("family: svm", "family: mlp"), "svm.yaml:2: family must be svm, as the system says, but got 'mlp'"),
+        (("  C: {", "  CC: {"), "svm.yaml:7: unknown key 'CC' in the parameters of svm: did you mean 'C'?"),
+        (
+            ("{shrinking: true}", "{shrinkin: true}"),
+            "svm.yaml:4: unknown key 'shrinkin' in ",
+        ),
     ],
 )
-def test_configuration_is_strict(good, change, message):
+def test_another_family_and_parameters_that_it_does_not_know_are_refused(change, message):
     with pytest.raises(SerbenchError) as caught:
-        good.configuration({**PARAMS, **change})
-    assert message in str(caught.value)
-    assert str(caught.value).startswith("space of svm: ")
+        space.parse(GOOD.replace(*change), "svm.yaml", FAMILY)
+    assert str(caught.value).startswith(message)
 
 
-def test_missing_parameter(good):
-    with pytest.raises(SerbenchError, match="'C' is missing"):
-        good.configuration({"kernel": "linear"})
+@pytest.mark.parametrize("version", ["2", "true", "'1'"])
+def test_another_schema_version_is_refused_and_none_is_this_one(good, version):
+    told = refused(("schema_version: 1", f"schema_version: {version}"))
+    assert told.startswith("svm.yaml:1: schema_version must be 1, but got ")
+    assert space.parse(GOOD.replace("schema_version: 1\n", ""), "svm.yaml").digest == good.digest
 
 
 def test_digest_counts_content_and_order_but_not_layout(good):

@@ -20,6 +20,10 @@ from benchmark.families import _common as common
 from benchmark.families._common import Array, Config, Fit, Told
 
 NAME, FEATURES, REUSE_ACTORS, SEEDED, STEP = "mlp", "functionals", True, True, "epoch"
+PARAMETERS = (
+    *("layers", "units", "dropout", "batch_norm", "lr", "optimizer", "weight_decay", "batch_size", "epochs"),
+    *("label_smoothing", "schedule", "class_weight"),
+)
 WARM_UP = 0.3  # share of the training in which one_cycle rises (Smith 2018)
 FLOOR = 0.04  # its first learning rate, as a share of the highest
 
@@ -53,7 +57,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 class MlpModel:
-    """common.Scaler and network; classes unseen in training are masked."""
+    """Scaler and network; classes unseen in training are masked."""
 
     def __init__(self, scaler: common.Scaler, net: nn.Sequential, present: Array, facts: Config):
         self.scaler, self.net, self.present, self.facts = scaler, net, present, facts

@@ -18,6 +18,7 @@ from benchmark.families import _common as common
 from benchmark.families._common import Array, Config, Fit, Told
 
 NAME, FEATURES, REUSE_ACTORS, SEEDED, STEP = "random_forest", "functionals", True, True, "trees"
+PARAMETERS = ("n_estimators", "max_depth", "max_features", "min_samples_leaf", "criterion", "class_weight")
 TREES_PER_STEP = 25
 
 

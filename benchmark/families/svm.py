@@ -1,10 +1,10 @@
 """Support-vector machine on standardised statistics (Cortes and Vapnik 1995; libsvm through scikit-learn).
 
 Scores are SVC's one-versus-rest view of its one-versus-one votes: votes plus squashed confidences; their
-argmax is the vote, ties broken by confidence. Probabilities are made in `finish` alone, by a sigmoid fitted
-to scores of clips whose speakers the scoring machine did not hear; SVC(probability=True) splits by clip. It
-is multinomial with one slope and keeps the decision that selection has judged: Platt's, one a class, moved it
-on RAVDESS' inner validation (1.3 points of UAR lost) and was no more honest (log loss 1.27 against 1.24).
+argmax is the vote, ties broken by confidence. Probabilities are made in `finish` alone: the softmax of the
+scores times one slope (a temperature: the multinomial sigmoid, with a single parameter), fitted to scores of
+clips whose speakers the scoring machine did not hear; SVC(probability=True) splits by clip. One slope keeps
+the decision that selection has judged; Platt's sigmoids, one a class, move it and were no more honest.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from benchmark.families import _common as common
 from benchmark.families._common import Array, Config, Fit, Told
 
 NAME, FEATURES, REUSE_ACTORS, SEEDED, STEP = "svm", "functionals", True, False, "fold"
+PARAMETERS = ("kernel", "C", "gamma_scale", "class_weight")
 CALIBRATION_FOLDS = 5
 ABSENT = -1.0  # below every score of a class seen in training
 
 
 @dataclass(frozen=True)
 class SvmModel:
-    """common.Scaler, machine and the slope of its sigmoid."""
+    """Scaler, machine and the slope that makes probabilities of its scores."""
 
     scaler: common.Scaler
     svc: SVC
@@ -49,7 +50,7 @@ class SvmModel:
         return common.spread(decision, self.svc.classes_, self.classes, ABSENT)
 
     def predict_proba(self, x: Array) -> Array:
-        """Return (n, classes): the sigmoid over the classes seen in training."""
+        """Return (n, classes): softmax(slope · scores) over the classes seen in training."""
         seen = self.svc.classes_
         return common.spread(softmax(self.slope * self.scores(x)[:, seen], axis=1), seen, self.classes)
 

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import bundle, scores
-from benchmark.files import csv_text, json_text, read_json, write_texts
+from benchmark.files import csv_text, differences, json_text, parse, read_csv, read_json, write_texts
 from benchmark.metrics import METRICS
 from benchmark.schema import SCHEMA_VERSION
 
 Row = Mapping[str, Any]
+Trials = Sequence[dict[str, str]]
 
 _SHOWN = ("uar", "accuracy", "macro_f1", "auc", "ece")
 _CLASS_SHOWN = ("precision", "recall", "f1")
+_SEARCHES = ("trials", "random")  # the files of a search: its own trials, the random search beside it
+_COUNTS = ("trials", "complete", "pruned", "failed")
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -39,7 +42,19 @@ def read(folder: Path) -> list[dict[str, Any]]:
 
 def read_caption(folder: Path) -> str:
     """Return what the numbers of a written leaderboard are of."""
-    return bundle.read_json(folder / "leaderboard.json")["caption"]
+    return read_json(folder / "leaderboard.json")["caption"]
+
+
+def verify(folder: Path) -> list[str]:
+    """Check a bundle, then make every table again and compare it cell by cell; return one line a problem."""
+    problems, tables = bundle.verify(folder), dict[str, str]()
+    with bundle.noting(problems, "tables"):
+        tables = files(folder, bundle.tables(folder))
+    for name, text in tables.items():
+        with bundle.noting(problems, name):
+            stored = (folder / name).read_bytes().decode()
+            problems += differences(name, parse(name, stored), parse(name, text))
+    return problems
 
 
 def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
@@ -55,7 +70,7 @@ def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
         "interval": tables.interval,
         "rows": tables.leaderboard,
     }
-    out = {}
+    out = _validation(folder)
     for system, rows in tables.per_class.items():
         header, cells = _class_cells(rows)
         title = f"{system}, per class, %. {about}"
@@ -69,6 +84,40 @@ def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
     out["leaderboard.json"] = json_text(content)
     out["leaderboard.csv"] = csv_text(scores.COLUMNS, tables.leaderboard)
     return out
+
+
+def _validation(folder: Path) -> dict[str, str]:
+    """Return the tables of what the searches reached, made of their trials alone."""
+    rows, cells = [], []
+    for place in sorted(folder.glob("searches/*")):
+        tpe, random = ([read_csv(p) for p in sorted(place.glob(f"fold-*/{n}.csv"))] for n in _SEARCHES)
+        published = [[trial for trial in trials if trial["number"] == "1"] for trials in tpe]
+        best = {"searched": _best(tpe), "random": _best(random), "published": _best(published)}
+        row = {"system": place.name, **best, **_counts("", tpe), **_counts("random_", random)}
+        rows.append(row)
+        shown = [_percent(row, name) for name in best]
+        counts = [" / ".join(_plain(row[f"{kind}{c}"]) for c in _COUNTS) for kind in ("", "random_")]
+        cells.append([place.name, *shown, *counts])
+    about = (
+        "Inner-validation UAR of the best complete trial, mean over folds: of the search, which alone "
+        "selects, of the random search beside it at the same budget, and of the published configuration."
+    )
+    counted = "trials / complete / pruned / failed"
+    header = ["System", "Search %", "Random %", "Published %", f"Search: {counted}", f"Random: {counted}"]
+    columns = ["system", "searched", "random", "published", *_COUNTS, *(f"random_{c}" for c in _COUNTS)]
+    return {"validation.csv": csv_text(columns, rows), "validation.md": markdown(header, cells, about)}
+
+
+def _best(folds: Sequence[Trials]) -> float | None:
+    """Mean over folds of the best complete score; None unless each fold has one."""
+    best = [float(trial["score"]) for trial in map(bundle.best_trial, folds) if trial]
+    return sum(best) / len(best) if best and len(best) == len(folds) else None
+
+
+def _counts(kind: str, folds: Sequence[Trials]) -> Row:
+    states = [trial["state"].lower() for trials in folds for trial in trials]
+    counts = [len(states), *(states.count(state) for state in _COUNTS[1:])]
+    return {f"{kind}{name}": count if folds else None for name, count in zip(_COUNTS, counts, strict=True)}
 
 
 def caption(corpus: Row, splits: Row, tables: scores.Tables) -> str:
@@ -101,12 +150,10 @@ def _count(number: int, noun: str) -> str:
 def text(rows: Sequence[Row], caption: str = "") -> str:
     """Return the leaderboard as a table for a terminal, aligned, without escapes of any kind."""
     header, cells = _cells(rows)
-    widths = [max(len(row[i]) for row in [header, *cells]) for i in range(len(header))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (header, ["─" * width for width in widths], *cells)
-    ]
-    printable = (line if line.isprintable() else re.sub(r"[^ -~\u00a0-\uffff]", "?", line) for line in lines)
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    table = [header, ["─" * width for width in widths], *cells]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
+    printable = ("".join(c if c.isprintable() else "?" for c in line) for line in lines)
     return "\n".join([*printable, *([caption] if caption else [])])
 
 

@@ -63,7 +63,7 @@ def test_fault_27_disk_full_in_results_keeps_every_old_byte_and_exits_with_1(sma
     assert "No space left on device" in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert content(folder) == before
     (small_disk / "ballast").unlink()
-    assert bundle.verify(folder) == []
+    assert leaderboard.verify(folder) == []
     assert serbench("report", folder).returncode == 0
 
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from benchmark import space
+from benchmark import space, spec
 from benchmark.schema import SerbenchError
 
 HEAD = "family: svm\nfeatures: functionals\n"
@@ -126,3 +126,36 @@ def test_fault_48_alias_bomb_is_refused_at_once(refused):
 @pytest.mark.parametrize("text", ["a: *b\n", "a: &a {b: 1}\n", "a: &a\n  <<: *a\n", "&k a: 1\n"])
 def test_fault_48_anchors_and_aliases_anywhere(refused, text):
     assert "anchors (&), aliases (*) and tags (!) are not allowed" in refused(text)
+
+
+def in_folder(tmp_path, change):
+    """Read the svm's packaged space, changed, as `--spaces` does; return the refusal."""
+    text = (spec.SPACES / "svm.yaml").read_text(encoding="utf-8")
+    assert change[0] in text
+    (tmp_path / "svm.yaml").write_text(text.replace(*change), encoding="utf-8")
+    with pytest.raises(SerbenchError) as caught:
+        spec.read_spaces(("svm",), tmp_path)
+    return str(caught.value).removeprefix(str(tmp_path / "svm.yaml"))
+
+
+def test_fault_44_a_searched_parameter_that_the_family_does_not_know(tmp_path):
+    message = in_folder(tmp_path, ("gamma_scale", "gama_scale"))
+    assert message.startswith(":9: unknown key 'gama_scale' in the parameters of svm: ")
+    assert "did you mean 'gamma_scale'?" in message
+
+
+def test_fault_44_a_fixed_parameter_that_the_family_does_not_know(tmp_path):
+    message = in_folder(tmp_path, ("search:\n", "fixed: {kernal: rbf}\nsearch:\n"))
+    assert message.startswith(":6: unknown key 'kernal' in the parameters of svm: did you mean 'kernel'?")
+
+
+def test_fault_44_a_file_that_says_another_family_than_its_system(tmp_path):
+    message = in_folder(tmp_path, ("family: svm", "family: mlp"))
+    assert message.startswith(":3: family must be svm, as the system says, but got 'mlp'")
+
+
+def test_fault_44_a_space_inside_a_study_file_is_checked_too():
+    text = (spec.SPACES / "svm.yaml").read_text(encoding="utf-8").replace("gamma_scale", "gama_scale")
+    study = spec.StudySpec("x", "synthetic", "loso", ("svm",), {"svm": text})
+    with pytest.raises(SerbenchError, match=r"svm\.yaml:9: unknown key 'gama_scale'.*'gamma_scale'"):
+        study.space("svm")

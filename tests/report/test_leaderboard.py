@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from helpers import make_bundle, make_corpus
 
-from benchmark import bundle, files, scores
+from benchmark import files, scores
 from benchmark.report import leaderboard
 
 HOSTILE = ("=cmd", "<script>alert(1)</script>", r"a_b & c%|`*[x](y)\write18{}")
@@ -52,7 +52,7 @@ def test_caption_says_what_is_missing_modified_or_diagnostic(tmp_path):
 def test_one_or_no_searched_system_has_a_table_too(tmp_path, systems):
     folder = make_bundle(tmp_path, systems=systems)
     assert len(leaderboard.read(folder)) == 2 * len(systems) + 1
-    assert files.read_csv(folder / "pairwise.csv") == [] and bundle.verify(folder) == []
+    assert files.read_csv(folder / "pairwise.csv") == [] and leaderboard.verify(folder) == []
 
 
 def test_fault_53_names_are_escaped_in_every_table(tmp_path):
@@ -60,7 +60,7 @@ def test_fault_53_names_are_escaped_in_every_table(tmp_path):
     corpus = replace(corpus, card=replace(corpus.card, title=" ".join(HOSTILE)))
     clips = sorted((replace(u, id=f"u{n}") for n, u in enumerate(corpus.utterances)), key=lambda u: u.id)
     folder = make_bundle(tmp_path, corpus=replace(corpus, utterances=tuple(clips)))
-    assert bundle.verify(folder) == []
+    assert leaderboard.verify(folder) == []
     for table in folder.rglob("*.csv"):
         assert not re.search(r'(^|,)"?=', table.read_text(), re.MULTILINE), table
     for table in folder.rglob("*.md"):
@@ -80,3 +80,43 @@ def test_fault_53_names_are_escaped_in_every_table(tmp_path):
 def test_terminal_escapes_in_a_name_stay_harmless():
     row = dict.fromkeys(scores.COLUMNS) | {"system": "evil\x1b[31m", "uar": 0.5}
     assert "\x1b" not in leaderboard.text([row])
+
+
+def search(folder, scores, kind="trials"):
+    """Write a search's trials: (state, score) of each number from 1."""
+    rows = [{"number": n, "state": s, "score": v, "seconds": 1} for n, (s, v) in enumerate(scores, 1)]
+    files.write_csv(folder / f"{kind}.csv", ["number", "state", "score", "seconds"], rows)
+
+
+def test_validation_compares_the_search_with_random_search_and_the_published_trial(tmp_path):
+    folder = make_bundle(tmp_path, systems={"svm": 1.0}, seal=False)
+    places = [folder / f"searches/svm/fold-{fold}" for fold in (1, 2)]
+    for place, best in zip(places, (0.5, 0.7), strict=True):
+        search(place, [("COMPLETE", 0.4), ("COMPLETE", best), ("PRUNED", 0.9), ("FAILED", None)])
+        search(place, [("COMPLETE", best - 0.1), ("FAILED", None)], "random")
+    leaderboard.write(folder)
+    (row,) = files.read_csv(folder / "validation.csv")
+    found = {key: float(row[key]) for key in ("searched", "random", "published")}
+    assert found == pytest.approx({"searched": 0.6, "random": 0.5, "published": 0.4})
+    assert [row[key] for key in ("trials", "complete", "pruned", "failed")] == ["8", "4", "2", "2"]
+    assert [row[f"random_{key}"] for key in ("trials", "complete", "pruned", "failed")] == [
+        "4",
+        "2",
+        "0",
+        "2",
+    ]
+    assert (
+        "| svm | 60.0 | 50.0 | 40.0 | 8 / 4 / 2 / 2 | 4 / 2 / 0 / 2 |"
+        in (folder / "validation.md").read_text()
+    )
+
+
+def test_validation_is_empty_where_a_fold_has_no_baseline_or_no_complete_trial(tmp_path):
+    folder = make_bundle(tmp_path, systems={"svm": 1.0}, seal=False)
+    for place in folder.glob("searches/svm/fold-*"):
+        (place / "random.csv").unlink()
+    search(folder / "searches/svm/fold-1", [("FAILED", None), ("COMPLETE", 0.5)])
+    leaderboard.write(folder)
+    (row,) = files.read_csv(folder / "validation.csv")
+    assert (row["searched"], row["random"], row["published"]) == ("0.5", "", "")
+    assert row["trials"] == "6" and row["random_trials"] == row["random_failed"] == ""
