@@ -14,6 +14,7 @@ from benchmark.schema import SCHEMA_VERSION, Corpus, SerbenchError, Split, Utter
 
 Clips = Mapping[str, Utterance]  # by id
 Finding = tuple[str, str]  # status (red | note), reason
+Check = Callable[[Corpus, Clips, Split], Iterator[Finding]]
 ORDER = ("green", "note", "red")
 
 
@@ -92,10 +93,8 @@ def _labels(corpus: Corpus, clips: Clips, split: Split) -> Iterator[Finding]:
         twin = first.setdefault(clip.digest, clip)
         pair = f"{twin.path} ({twin.label}) and {clip.path} ({clip.label})"
         if clip.label not in corpus.card.classes:
-            yield (
-                "red",
-                f"{clip.path}: {clip.label!r} is none of {', '.join(corpus.card.classes)}; correct it",
-            )
+            known = ", ".join(corpus.card.classes)
+            yield "red", f"{clip.path}: {clip.label!r} is none of {known}; correct it"
         if not clip.digest:
             yield "red", f"{clip.path} has no content hash; prepare the corpus first"
         elif clip.label != twin.label:
@@ -129,10 +128,8 @@ def _classes(corpus: Corpus, clips: Clips, split: Split) -> Iterator[Finding]:
         if counts[name] < 2:
             cure = "add clips, or leave the class out"
             yield "red", f"class {name} needs at least 2 clips, but has {counts[name]}; {cure}"
-    yield (
-        "note",
-        "clips of each class: " + ", ".join(f"{name} {counts[name]}" for name in corpus.card.classes),
-    )
+    listed = ", ".join(f"{name} {counts[name]}" for name in corpus.card.classes)
+    yield "note", f"clips of each class: {listed}"
     for where, held, fitted in _sides(split):
         trained, scored = ({clips[id_].label for id_ in part} for part in (fitted, held))
         for name in corpus.card.classes:
@@ -144,9 +141,7 @@ def _classes(corpus: Corpus, clips: Clips, split: Split) -> Iterator[Finding]:
                 yield "note", f"{where}: class {name} has support 0, and is left out of its macro means"
 
 
-CHECKS: dict[
-    Callable[[Corpus, Clips, Split], Iterator[Finding]], str
-] = {  # → what holds where nothing is found
+CHECKS: dict[Check, str] = {  # → what holds where nothing is found
     _parts: "test and training share no clip, each clip is tested once",
     _labels: "no audio twice, none with two labels",
     _content: "no audio on both sides of an outer or an inner split",

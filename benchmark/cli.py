@@ -33,10 +33,7 @@ def duration(text: str) -> float:
 
 def share(text: str) -> float:
     """Return a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"a share is a number from 0 to 1, but got {text!r}")
     return value
