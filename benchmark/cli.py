@@ -249,14 +249,15 @@ def run_verify(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_ui(args: argparse.Namespace) -> dict[str, Any]:
     """Serve the MLflow UI until interrupted."""
-    from benchmark import records, tracking
+    from benchmark import bundle, records, tracking
 
-    uri = args.mlflow or tracking.default_uri(args.bundle.parent if args.bundle else args.out)
-    name = None
-    if args.bundle:
-        tags, events = records.read_events(args.bundle)
+    folder = args.bundle.resolve() if args.bundle else None
+    out, name = folder.parent if folder else args.out, None
+    uri = args.mlflow or tracking.default_uri(out)
+    if folder:
+        tags, events = records.read_events(folder)
         name = tags["study"]
-        tracking.mirror(events, uri, tags, args.bundle.parent)
+        tracking.mirror(events, uri, tags, out, finished=bundle.is_sealed(folder))
     process, url = tracking.serve_ui(uri, port=args.port, experiment=name)
     print(f"MLflow UI: {url}    (Ctrl-C ends it)", flush=True)
     try:

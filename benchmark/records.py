@@ -159,11 +159,23 @@ def _write_steps(path: Path, trials: list[TrialRecord]) -> None:
     files.write_csv(path, ["trial_id", "step", "score", "loss", "lr"], rows)
 
 
-def read_events(folder: Path) -> tuple[dict[str, str], Iterator[dict[str, Any]]]:
-    """Return the MLflow tags of a bundle and its journal's events, rebuilt from the CSV files."""
-    study = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
-    commit = files.read_json(folder / "environment.json")["commit"]
-    return tags(study, commit), _events(folder, study)
+def read_events(folder: Path) -> tuple[dict[str, str], Iterable[dict[str, Any]]]:
+    """Return the MLflow tags of a bundle and its events: the journal's or, sealed, those of its CSV files.
+
+    Raises:
+        SerbenchError: `folder` is no bundle.
+    """
+    try:
+        study = yaml.safe_load((folder / "study.yaml").read_text(encoding="utf-8"))
+        commit = files.read_json(folder / "environment.json")["commit"]
+    except OSError as error:
+        raise SerbenchError(
+            f"{folder} must be a bundle, but {error.filename} cannot be read ({error.strerror}): "
+            "name a folder that `serbench run` made"
+        ) from None
+    journal = folder / "journal.jsonl"
+    events = read(journal)[0] if journal.exists() else _events(folder, study["sampler"])
+    return tags(study, commit), events
 
 
 def tags(study: Mapping[str, Any], commit: str) -> dict[str, str]:
@@ -176,49 +188,41 @@ def tags(study: Mapping[str, Any], commit: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _events(folder: Path, study: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    journal = folder / "journal.jsonl"
-    if journal.exists():  # unfinished: the journal itself
-        yield from read(journal)[0]
-        return
+def _events(folder: Path, sampler: str) -> Iterator[dict[str, Any]]:
     for place in sorted(folder.glob("searches/*/fold-*")):
         system, fold = place.parent.name, int(place.name.removeprefix("fold-"))
-        steps: dict[str, list[dict[str, str]]] = {}
-        for row in files.read_csv(place / "steps.csv"):
-            steps.setdefault(row["trial_id"], []).append(row)
-        for name, sampler in (("trials.csv", study["sampler"]), ("random.csv", "baseline")):
-            if not (place / name).exists():
-                continue
-            labels = {
-                "search": f"{system}/fold-{fold}/{sampler}", "system": system,
-                "family": system.partition("@")[0], "fold": fold, "sampler": sampler,
-            }  # fmt: skip
-            yield {"event": "search_started", **labels}
-            for row in files.read_csv(place / name):
-                yield from _trial_events(row, steps.get(row["trial_id"], []), labels)
-            yield {"event": "search_ended", **labels, "reason": ""}
+        steps = files.read_csv(place / "steps.csv")
+        for name, used in (("trials.csv", sampler), ("random.csv", "baseline")):
+            if (place / name).exists():
+                labels = {
+                    "search": f"{system}/fold-{fold}/{used}", "system": system,
+                    "family": system.partition("@")[0], "fold": fold, "sampler": used,
+                }  # fmt: skip
+                yield {"event": "search_started", **labels}
+                for row in files.read_csv(place / name):
+                    yield from _trial_events(row, steps, labels)
+                yield {"event": "search_ended", **labels}
     for path in sorted(folder.glob("runs/*/fold-*/seed-*/result.json")):
-        result = files.read_json(path)
-        where = path.parent.relative_to(folder).as_posix()
-        history = files.read_csv(path.parent / "history.csv")
-        yield refit_event(result, where, [{k: _number(v) for k, v in row.items()} for row in history])
+        history = map(_numbers, files.read_csv(path.parent / "history.csv"))
+        yield refit_event(files.read_json(path), path.parent.relative_to(folder).as_posix(), history)
 
 
 def _trial_events(
     row: Mapping[str, str], steps: Iterable[Mapping[str, str]], labels: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
-    params = {
-        key.removeprefix("param."): value for key, value in row.items() if key.startswith("param.") and value
-    }
-    common = {**labels, "trial_id": row["trial_id"], "number": int(row["number"]), "params": params}
-    yield {"event": "trial_started", **common}
+    params = {key.removeprefix("param."): cell for key, cell in row.items() if key.startswith("param.")}
+    params = {name: cell for name, cell in params.items() if cell}  # the others were not active
+    trial = {**labels, "trial_id": row["trial_id"], "number": int(row["number"]), "params": params}
+    yield {"event": "trial_started", **trial}
     for step in steps:
-        values = {key: _number(step[key]) for key in ("score", "loss", "lr")}
-        yield {"event": "step", **common, "step": int(step["step"]), **values}
-    yield {
-        "event": "trial_ended", **common, "state": row["state"], "reason": row["reason"],
-        "score": _number(row["score"]), "steps": int(row["steps"]), "seconds": float(row["seconds"]),
-    }  # fmt: skip
+        if step["trial_id"] == row["trial_id"]:
+            yield {"event": "step", **trial, **_numbers(step)}
+    yield {"event": "trial_ended", **trial, "state": row["state"], "reason": row["reason"], **_numbers(row)}
+
+
+def _numbers(row: Mapping[str, str]) -> dict[str, float | None]:
+    found = (key for key in ("step", "score", "loss", "lr", "seconds") if key in row)
+    return {key: float(row[key]) if row[key] else None for key in found}
 
 
 def refit_event(
@@ -230,7 +234,3 @@ def refit_event(
         "event": "refit", "run_id": digest([folder])[:16], "folder": folder, "history": list(history),
         **{key: result[key] for key in kept},
     }  # fmt: skip
-
-
-def _number(cell: str) -> float | None:
-    return float(cell) if cell else None

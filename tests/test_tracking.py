@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 from tracking_tools import START, STUDY, Server, curve, journal, stored
 
-from benchmark import tracking
+from benchmark import cli, tracking
 from benchmark.schema import SerbenchError, UsageError
 
 pytestmark = pytest.mark.slow  # MLflow's import and the making of a database take seconds
@@ -125,6 +127,58 @@ def test_what_a_killed_driver_left_is_continued_and_reconciled(tmp_path: Path) -
     assert runs["study"].info.status == runs["mlp-4"].info.status == "FINISHED"
     for n in range(1, 7):
         assert len(curve(uri, runs[f"mlp-{n}"], "uar")) == 3
+
+
+def test_what_an_unfinished_study_has_open_is_left_to_its_driver(tmp_path: Path) -> None:
+    uri, events = tracking.default_uri(tmp_path), journal(trials=6)
+    cut = next(i for i, e in enumerate(events) if e["event"] == "step" and e["trial_id"] == "mlp-3") + 2
+    assert tracking.mirror(events[:cut], uri, STUDY, tmp_path, finished=False) == 2
+    runs = stored(uri)
+    assert {key: run.info.status for key, run in runs.items()} == {
+        "study": "RUNNING",
+        "mlp/fold-1/tpe": "RUNNING",
+        "mlp-1": "FINISHED",
+        "mlp-2": "FINISHED",
+    }
+    stopped = tracking.Syncer(uri, STUDY, tmp_path)
+    for event in events[:cut]:
+        stopped.offer(event)
+    assert stopped.close(60, finished=False) == 0
+    assert tracking.mirror(events[:cut], uri, STUDY, tmp_path, finished=False) == 0
+    runs = stored(uri)
+    assert (
+        runs["study"].info.status == runs["mlp-3"].info.status == "KILLED"
+    )  # not open again: nobody runs it
+    assert tracking.mirror(events, uri, STUDY, tmp_path) == 7  # study, search, four trials, one final
+    assert {run.info.status for key, run in stored(uri).items() if key in ("study", "mlp-3")} == {"FINISHED"}
+
+
+def test_ui_in_a_bundle_keeps_the_store_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert cli.main(["ui", "."]) == 1
+    assert "must be a bundle, but" in (said := capsys.readouterr().err)
+    assert said.count("\n") == 1
+    digests = {"study": "d1", "corpus": "c1", "fingerprint": "f1"}
+    study = {"name": "tiny", "corpus": "synthetic", "protocol": "loso", "sampler": "tpe", "digests": digests}
+    (folder / "study.yaml").write_text(json.dumps(study))
+    (folder / "environment.json").write_text('{"commit": "abc"}')
+    lines = [json.dumps(event) + "\n" for event in journal()]
+    (folder / "journal.jsonl").write_text("".join(lines))
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # so that the server does not start
+        assert cli.main(["ui", ".", "--port", str(taken.getsockname()[1])]) == 1
+    assert "must be free" in capsys.readouterr().err
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "environment.json",
+        "journal.jsonl",
+        "study.yaml",
+    ]
+    runs = stored(tracking.default_uri(tmp_path))
+    assert runs["mlp-1"].data.tags["commit"] == "abc"
+    assert runs["study"].info.status == "RUNNING"  # it has no seal
 
 
 def test_another_study_of_the_same_name_keeps_its_own_runs(tmp_path: Path) -> None:
