@@ -134,18 +134,12 @@ def run_list(args: argparse.Namespace) -> dict[str, Any]:
     from benchmark import metrics, protocols, registry
 
     kinds = [registry.closest(args.kind, KINDS, "kind")] if args.kind else list(KINDS)
-    known: dict[str, list[str]] = {}
-    for kind in kinds:
-        if kind == "protocols":
-            known[kind] = list(protocols.NAMES)
-        elif kind == "metrics":
-            known[kind] = list(metrics.METRICS)
-        else:
-            known[kind] = list(registry.names(kind))
+    about = {"protocols": protocols.ABOUT, "metrics": {n: m.what for n, m in metrics.METRICS.items()}}
+    known = {kind: about.get(kind) or dict.fromkeys(registry.names(kind), "") for kind in kinds}
     if not args.json:
         for kind, names in known.items():
-            print(f"{kind}: {', '.join(names)}")
-    return known
+            print(f"{kind}:", *(f"  {name:20}{what}".rstrip() for name, what in names.items()), sep="\n")
+    return {kind: list(names) for kind, names in known.items()}
 
 
 def run_fetch(args: argparse.Namespace) -> dict[str, Any]:
@@ -183,32 +177,15 @@ def run_prepare(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_run(args: argparse.Namespace) -> dict[str, Any]:
     """Run a study to a sealed bundle and print its leaderboard."""
-    from benchmark import registry, study
+    from benchmark import study
     from benchmark.report import leaderboard
-    from benchmark.spec import StudySpec, default_protocol, read_spaces, read_study
+    from benchmark.spec import resolve
 
-    given = {
-        "name": args.name, "trials": args.trials, "seeds": args.seeds, "sampler": args.sampler,
-        "inner_folds": args.inner_folds, "concurrency": args.concurrency, "time_budget": args.time_budget,
-        "prune": False if args.no_prune else None, "allow_modified": args.allow_modified or None,
-        "protocol": args.protocol, "corpus": args.corpus, "max_bad": args.max_bad,
-    }  # fmt: skip
-    families = tuple(name.strip() for name in args.families.split(",")) if args.families else None
-    frozen: dict[str, Any] = {}
-    if args.study:
-        spaces = read_spaces(families, args.spaces) if families else None
-        spec, frozen = read_study(args.study, **given, systems=families, spaces=spaces)
-    else:
-        if not args.corpus:
-            raise UsageError("run needs --corpus NAME or a study file: see `serbench list corpora`")
-        registry.closest(args.corpus, registry.names("corpora"), "corpus")
-        systems = families or registry.names("families")
-        given = {"name": "", "protocol": default_protocol(args.corpus)} | {
-            key: value for key, value in given.items() if value is not None
-        }
-        spec = StudySpec(
-            systems=systems, spaces=read_spaces(systems, args.spaces), **given
-        ).with_default_name()
+    names = ("name", "corpus", "protocol", "trials", "seeds", "sampler", "inner_folds", "concurrency")
+    given = {name: getattr(args, name) for name in (*names, "time_budget", "max_bad")}
+    given["systems"] = tuple(name.strip() for name in args.families.split(",")) if args.families else None
+    given |= {"prune": False if args.no_prune else None, "allow_modified": args.allow_modified or None}
+    spec, frozen = resolve(args.study, given, args.spaces)
     place = study.Place(
         out=args.out, cache=_cache(args), root=args.root, address=args.address, storage=args.storage,
         mlflow=args.mlflow, resume=args.resume, strict=args.strict,
@@ -238,9 +215,9 @@ def run_report(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_verify(args: argparse.Namespace) -> dict[str, Any]:
     """Recompute a bundle; exit status 1 where anything differs."""
-    from benchmark import bundle
+    from benchmark.report import leaderboard
 
-    problems = bundle.verify(args.bundle)
+    problems = leaderboard.verify(args.bundle)
     if not args.json:
         print("\n".join(problems) or f"{args.bundle}: every checksum and every number agrees")
     args.status = 1 if problems else 0
@@ -281,6 +258,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SerbenchError as error:
         print(f"serbench: {error}", file=sys.stderr)
         return error.exit_status
+    except OSError as error:  # a full disk, a missing file: the system's own words say which
+        print(f"serbench: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         resume = [*argv, *([] if "--resume" in argv else ["--resume"])]
         again = f": go on with `serbench {shlex.join(resume)}`" if argv[:1] == ["run"] else ""
