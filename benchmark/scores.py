@@ -17,6 +17,7 @@ from benchmark.schema import SerbenchError
 Row = dict[str, Any]
 
 ALPHA = 0.05
+METHOD = "expanded percentile bootstrap over test speakers, conditional on the trained models"
 _COSTS = ["trials", "failed_trials", "failed_runs", "parameters", "search_seconds", "cpu_hours", "gpu_hours"]
 COLUMNS = (
     *["rank", "tie_group", "system", "family", "pretraining", "protocol", "n_folds", "n_seeds"],
@@ -112,9 +113,8 @@ def tables(
         rows[system]["rank"] = 1 + sum(rows[s]["uar"] > rows[system]["uar"] for s in ranked)
         rows[system]["tie_group"] = letters if enough else None
     reason = f"{len(speakers)} test speakers: intervals and ties need {statistics.MIN_SPEAKERS}"
-    method = "expanded percentile bootstrap over test speakers, conditional on the trained models"
     interval = {
-        "method": method, "level": statistics.LEVEL, "resamples": resamples, "seed": bootstrap_seed,
+        "method": METHOD, "level": statistics.LEVEL, "resamples": resamples, "seed": bootstrap_seed,
         "speakers": len(speakers), "reason": "" if enough else reason,
     }  # fmt: skip
     return Tables([rows[s] for s in order], classwise, pairs, interval)
@@ -192,11 +192,8 @@ def _class_rows(pooled: np.ndarray, classes: Sequence[str], low: np.ndarray, hig
     for k, label in enumerate(classes):
         row: Row = {"class": label, "support": int(metrics.support(pooled)[0, k])}
         for i, name in enumerate(_PER_CLASS):
-            row |= {
-                name: _number(values[name][k]),
-                f"{name}_lo": _number(low[i, k]),
-                f"{name}_hi": _number(high[i, k]),
-            }
+            cells = values[name][k], low[i, k], high[i, k]
+            row |= zip((name, f"{name}_lo", f"{name}_hi"), map(_number, cells), strict=True)
         # The confusion matrix, a mean over seeds: clips of this class that were labelled as each class.
         row |= {f"as_{other}": _number(pooled[:, k, j].mean()) for j, other in enumerate(classes)}
         rows.append(row)
@@ -211,14 +208,13 @@ def _pairs(
     seed: int,
     speakers: int,
 ) -> list[Row]:
-    pairs: list[Row] = [
-        dict.fromkeys(PAIR_COLUMNS)
-        | {"system_a": a, "system_b": b, "effect": rows[a]["uar"] - rows[b]["uar"]}
-        for a, b in combinations(ranked, 2)
+    names = list(combinations(ranked, 2))
+    empty: Row = dict.fromkeys(PAIR_COLUMNS)
+    pairs = [
+        empty | {"system_a": a, "system_b": b, "effect": rows[a]["uar"] - rows[b]["uar"]} for a, b in names
     ]
     if not pairs or not samples:
         return pairs
-    names = [(pair["system_a"], pair["system_b"]) for pair in pairs]
     p = statistics.sign_flips(np.stack([by_speaker[a] - by_speaker[b] for a, b in names], axis=1), seed)
     low, high = statistics.interval(np.stack([samples[a] - samples[b] for a, b in names], axis=1), speakers)
     for pair, lo, hi, raw, adjusted in zip(pairs, low, high, p, statistics.holm(p), strict=True):

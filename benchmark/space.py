@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -113,6 +114,12 @@ def _read(path: Path) -> str:
         raise SerbenchError(f"{path}: must be a readable YAML file in UTF-8, but {error}") from None
 
 
+def need(where: str, rule: bool, message: str) -> None:
+    """Raise SerbenchError, `where: message`, unless `rule` holds."""
+    if not rule:
+        raise SerbenchError(f"{where}: {message}")
+
+
 def check_keys(found: Any, allowed: Iterable[str], what: str, required: Iterable[str] = ()) -> Located:
     """Return `found` if a mapping with `allowed` keys only and all `required` ones, else SerbenchError."""
     if not isinstance(found, Located):
@@ -121,8 +128,7 @@ def check_keys(found: Any, allowed: Iterable[str], what: str, required: Iterable
         if key not in allowed:
             raise SerbenchError(f"{found.where(key)}: unknown key {key!r} in {what}: {nearest(key, allowed)}")
     for key in required:
-        if key not in found:
-            raise SerbenchError(f"{found.where()}: {what} must have the key {key!r}; add it")
+        need(found.where(), key in found, f"{what} must have the key {key!r}; add it")
     return found
 
 
@@ -150,18 +156,6 @@ class Parameter:
         if self.type == "int":
             return trial.suggest_int(self.name, self.low, self.high, step=self.step or 1, log=self.log)
         return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
-
-    def value(self, given: Any) -> Any:
-        """Return a published value as a plain one of this type; ValueError where it is none (range aside)."""
-        if self.type == "categorical":
-            if not _among(given, self.choices):
-                raise ValueError(f"{self.name} must be one of {list(self.choices)}, but got {given!r}")
-            return given
-        if type(given) not in NUMBERS[self.type] or not math.isfinite(given):
-            raise ValueError(f"{self.name} must be a finite {self.type}, but got {given!r}")
-        if self.log and given <= 0:
-            raise ValueError(f"{self.name} must be > 0 on a log scale, but got {given!r}")
-        return int(given) if self.type == "int" else float(given)
 
 
 @dataclass(frozen=True)
@@ -205,72 +199,74 @@ def _among(value: Any, values: Iterable[Any]) -> bool:
 def _published(search: Iterable[Parameter], given: Located, where: str) -> dict[str, Any]:
     checked: dict[str, Any] = {}
     for p in search:
-        if p.active(checked) != (p.name in given):
-            cure = "missing; give it a value" if p.active(checked) else "inactive by its `when`; leave it out"
-            raise SerbenchError(f"{where}: published: parameter {p.name!r} is {cure}")
-        if p.name in given:
-            try:
-                checked[p.name] = p.value(given[p.name])
-            except ValueError as error:
-                raise SerbenchError(f"{where}: published: {error}") from None
+        active = p.active(checked)
+        cure = "missing; give it a value" if active else "inactive by its `when`; leave it out"
+        need(where, active == (p.name in given), f"parameter {p.name!r} is {cure}")
+        if active:
+            value, told = given[p.name], f"but got {given[p.name]!r}"
+            if p.type == "categorical":
+                need(where, _among(value, p.choices), f"{p.name} must be one of {list(p.choices)}, {told}")
+            else:
+                finite = type(value) in NUMBERS[p.type] and math.isfinite(value)
+                need(where, finite, f"{p.name} must be a finite {p.type}, {told}")
+                need(where, not p.log or value > 0, f"{p.name} must be > 0 on a log scale, {told}")
+            checked[p.name] = float(value) if p.type == "float" else value
     return checked
 
 
 def _parameter(name: str, entry: Any, where: str, earlier: Mapping[str, Parameter]) -> Parameter:
-    def need(rule: bool, message: str) -> None:
-        if not rule:
-            raise SerbenchError(f"{where}: {name}: {message}")
-
-    need(re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) is not None, "a name has letters, digits and _ only")
-    need(isinstance(entry, Located), f"must be a mapping with `type`, but got {entry!r}")
+    require = partial(need, f"{where}: {name}")
+    require(re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) is not None, "a name has letters, digits and _ only")
+    require(isinstance(entry, Located), f"must be a mapping with `type`, but got {entry!r}")
     kind = entry.get("type")
-    need(kind in list(ENTRY), f"type must be one of {', '.join(ENTRY)}, but got {kind!r}")
+    require(kind in list(ENTRY), f"type must be one of {', '.join(ENTRY)}, but got {kind!r}")
     required = ("choices",) if kind == "categorical" else ("low", "high")
     check_keys(entry, ENTRY[kind], f"{kind} {name}", required)
     conditions = entry.get("when", {})
-    need(isinstance(conditions, dict), f"when must be {{parameter: value}}, but got {conditions!r}")
+    require(isinstance(conditions, dict), f"when must be {{parameter: value}}, but got {conditions!r}")
     when = []
     for parent, wanted in conditions.items():
         choices = earlier[parent].choices if parent in earlier else ()
-        need(bool(choices), f"when must name a categorical parameter above it, but got {parent!r}")
+        require(bool(choices), f"when must name a categorical parameter above it, but got {parent!r}")
         values = tuple(wanted) if isinstance(wanted, list) else (wanted,)
         for value in values:
-            need(_among(value, choices), f"{parent} is never {value!r}; its choices: {list(choices)}")
+            require(_among(value, choices), f"{parent} is never {value!r}; its choices: {list(choices)}")
         when.append((parent, values))
     if kind == "categorical":
         options = entry["choices"]
-        need(isinstance(options, list) and bool(options), f"choices must be a list, but got {options!r}")
+        require(isinstance(options, list) and bool(options), f"choices must be a list, but got {options!r}")
         for place, option in enumerate(options):
-            need(not isinstance(option, list | dict), f"a choice must be a plain value, but got {option!r}")
-            need(option not in options[:place], f"choices must be unique, but {option!r} equals another")
+            require(
+                not isinstance(option, list | dict), f"a choice must be a plain value, but got {option!r}"
+            )
+            require(option not in options[:place], f"choices must be unique, but {option!r} equals another")
         return Parameter(name, kind, choices=tuple(options), when=tuple(when))
     low, high, step, log = entry["low"], entry["high"], entry.get("step"), entry.get("log", False)
     for key in ("low", "high", *(["step"] if "step" in entry else [])):
         fits = type(entry[key]) in NUMBERS[kind] and math.isfinite(entry[key])
-        need(fits, f"{key} must be a finite number of type {kind}, but got {entry[key]!r}")
-    need(isinstance(log, bool), f"log must be true or false, but got {log!r}")
-    need(low <= high, f"low <= high must hold, but got low={low}, high={high}")
-    need(not log or low > 0, f"low > 0 must hold with log: true, but got low={low}")
-    need(step is None or (step > 0 and not log), f"step must be > 0 and without log, but got step={step}")
+        require(fits, f"{key} must be a finite number of type {kind}, but got {entry[key]!r}")
+    require(isinstance(log, bool), f"log must be true or false, but got {log!r}")
+    require(low <= high, f"low <= high must hold, but got low={low}, high={high}")
+    require(not log or low > 0, f"low > 0 must hold with log: true, but got low={low}")
+    require(step is None or (step > 0 and not log), f"step must be > 0 and without log, but got step={step}")
     steps = (high - low) / step if step else 0.0
     whole = math.isclose(steps, round(steps), abs_tol=1e-6)
-    need(whole, f"high - low must be a multiple of step, but got {low}, {high}, {step}")
+    require(whole, f"high - low must be a multiple of step, but got {low}, {high}, {step}")
     return Parameter(name, kind, low, high, log, step, when=tuple(when))
 
 
 def _block(top: Located, key: str, allowed: Iterable[str] | None = None) -> Located:
     found = top.get(key, Located())
-    if not isinstance(found, Located):
-        raise SerbenchError(f"{top.where(key)}: {key} must be a mapping of key: value, but got {found!r}")
-    return found if allowed is None else check_keys(found, allowed, key)
+    told = f"{key} must be a mapping of key: value, but got {found!r}"
+    need(top.where(key), isinstance(found, Located), told)
+    return check_keys(found, found if allowed is None else allowed, key)
 
 
 def _numbers(top: Located, key: str, defaults: Mapping[str, float]) -> dict[str, float]:
     given = _block(top, key, defaults)
     for name, value in given.items():
-        if type(value) not in (int, float) or not LEAST[name] <= value < math.inf:
-            rule = f"{name} must be a number >= {LEAST[name]}, got {value!r}"
-            raise SerbenchError(f"{given.where(name)}: {rule}")
+        fits = type(value) in NUMBERS["float"] and LEAST[name] <= value < math.inf
+        need(given.where(name), fits, f"{name} must be a number >= {LEAST[name]}, got {value!r}")
     return {**defaults, **given}
 
 
@@ -286,32 +282,30 @@ def parse(text: str, name: str, family: Any = None) -> Space:
     """
     top = check_keys(load_strict(text, name), TOP_LEVEL, f"search space {name}", REQUIRED)
     for key in ("family", "features", "pretraining"):
-        if not isinstance(top.get(key, ""), str):
-            raise SerbenchError(f"{top.where(key)}: {key} must be text, but got {top[key]!r}")
-    if not _among(top.get("schema_version", SCHEMA_VERSION), (SCHEMA_VERSION,)):
-        rule = f"schema_version must be {SCHEMA_VERSION}, but got {top['schema_version']!r}"
-        raise SerbenchError(f"{top.where('schema_version')}: {rule}; this program reads no other")
-    if family and top["family"] != family.NAME:
-        rule = f"family must be {family.NAME}, as the system says, but got {top['family']!r}"
-        raise SerbenchError(f"{top.where('family')}: {rule}; correct it, or rename the file")
-    entries, fixed = (_block(top, key) for key in ("search", "fixed"))
+        is_text = isinstance(top.get(key, ""), str)
+        need(top.where(key), is_text, f"{key} must be text, but got {top.get(key)!r}")
+    version, own = top.get("schema_version", SCHEMA_VERSION), top["family"]
+    known = _among(version, (SCHEMA_VERSION,))
+    need(top.where("schema_version"), known, f"schema_version must be {SCHEMA_VERSION}, but got {version!r}")
+    if family:
+        rule = f"family must be {family.NAME}, as the system says, but got {own!r}"
+        need(top.where("family"), own == family.NAME, rule)
+    entries, fixed = _block(top, "search"), _block(top, "fixed")
     for block in (entries, fixed):
-        check_keys(block, family.PARAMETERS if family else block, f"the parameters of {top['family']}")
+        check_keys(block, family.PARAMETERS if family else block, f"the parameters of {own}")
     for key, value in fixed.items():
-        if key in entries or isinstance(value, list | dict):
-            rule = f"fixed {key} must be one plain value and not searched too"
-            raise SerbenchError(f"{fixed.where(key)}: {rule}")
+        plain = key not in entries and not isinstance(value, list | dict)
+        need(fixed.where(key), plain, f"fixed {key} must be one plain value and not searched too")
     search: dict[str, Parameter] = {}
     for key, entry in entries.items():
         search[key] = _parameter(key, entry, entries.where(key), search)
-    published = _published(search.values(), _block(top, "published", entries), top.where("published"))
-    assumed = top.get("assumed", [])
-    if not isinstance(assumed, list) or not all(key in [*published, *fixed] for key in assumed):
-        rule = f"assumed must list published or fixed names: {assumed!r}"
-        raise SerbenchError(f"{top.where('assumed')}: {rule}")
+    given, place = _block(top, "published", entries), f"{top.where('published')}: published"
+    published, assumed = _published(search.values(), given, place), top.get("assumed", [])
+    listed = isinstance(assumed, list) and all(key in [*published, *fixed] for key in assumed)
+    need(top.where("assumed"), listed, f"assumed must list published or fixed names: {assumed!r}")
     needs, pruning = _numbers(top, "resources", RESOURCES), _numbers(top, "pruning", PRUNING)
     return Space(
-        *(top["family"], top["features"], top.get("pretraining"), dict(fixed), tuple(search.values())),
+        *(own, top["features"], top.get("pretraining"), dict(fixed), tuple(search.values())),
         *(published, tuple(assumed), needs, pruning, text),
     )
 

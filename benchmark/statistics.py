@@ -80,9 +80,8 @@ def sign_flips(differences: np.ndarray, seed: int, flips: int = FLIPS) -> np.nda
     clusters = differences.shape[0]
     exact = clusters <= EXACT_UP_TO
     if exact:
-        bits = np.arange(2**clusters, dtype=np.uint64)[:, None] >> np.arange(
-            clusters, dtype=np.uint64
-        ) & np.uint64(1)
+        places = np.arange(clusters, dtype=np.uint64)
+        bits = np.arange(2**clusters, dtype=np.uint64)[:, None] >> places & np.uint64(1)
     else:
         bits = (_words(seed, flips * clusters) >> np.uint64(63)).reshape(flips, clusters)
     flipped = np.abs((1.0 - 2.0 * bits) @ differences)

@@ -191,10 +191,9 @@ def _class_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     header = ["Class", "Support", "Precision", "Recall", "F1", *(f"as {row['class']}" for row in rows)]
     cells = []
     for row in rows:
+        shares = [_percent(row, name) for name in _CLASS_SHOWN]
         confusion = [f"{row['as_' + other['class']]:.1f}" for other in rows]
-        cells.append(
-            [row["class"], _plain(row["support"]), *(_percent(row, n) for n in _CLASS_SHOWN), *confusion]
-        )
+        cells.append([row["class"], _plain(row["support"]), *shares, *confusion])
     return header, cells
 
 
