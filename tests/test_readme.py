@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+
 from benchmark.cli import build_parser
 from benchmark.report import readme
 

@@ -65,7 +65,7 @@ def _inflation(folder: Path) -> str:
     )
     return (
         f"`{RANDOM}` does not measure how well a model recognises the emotions of people it has not heard: "
-        f"training and test clips share speakers and sentences. There the same searches give a UAR of {told}. "
+        f"training and test clips share speakers and sentences. There the same searches give {told} % UAR. "
         "It stands here as a diagnostic, because part of the literature reports it."
     )
 
