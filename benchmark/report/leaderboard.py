@@ -51,6 +51,9 @@ def verify(folder: Path) -> list[str]:
     with bundle.noting(problems, "tables"):
         tables = files(folder, bundle.tables(folder))
     for name, text in tables.items():
+        if not (folder / name).exists():
+            problems.append(f"{name}: not there to compare; `serbench report` makes it")
+            continue
         with bundle.noting(problems, name):
             stored = (folder / name).read_bytes().decode()
             problems += differences(name, parse(name, stored), parse(name, text))
