@@ -89,9 +89,8 @@ def test_speakers_leak_and_nothing_is_easy(tmp_path):
     def uar(protocol):
         truth, predicted = [], []
         for fold in protocols.split(protocol, corpus).folds:
-            model = make_pipeline(
-                StandardScaler(), SVC(C=10)
-            )  # fits its speakers as closely as a search would
+            # C = 10 fits its speakers as closely as a search would
+            model = make_pipeline(StandardScaler(), SVC(C=10))
             model.fit(table.rows(fold.train), [label[id_] for id_ in fold.train])
             predicted += list(model.predict(table.rows(fold.test)))
             truth += [label[id_] for id_ in fold.test]
