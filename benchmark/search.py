@@ -325,6 +325,9 @@ def _fit(task: SearchTask, missing: Sequence[int], recorder: Recorder, seconds: 
         tune.with_parameters(_trial, task=replace(task, history=())),
         {"cpu": needs["cpus"], "gpu": needs["gpus"], "memory": int(needs["memory_gb"] * 2**30)},
     )
+    name = f"{task.study[:12]}-{task.name.replace('/', '-')}-{len(past)}"
+    # Tune keeps trainables of a job by name: under one name, searches side by side would run each other's
+    trainable.__name__ = name
     Tuner(
         trainable,
         tune_config=TuneConfig(
@@ -336,7 +339,7 @@ def _fit(task: SearchTask, missing: Sequence[int], recorder: Recorder, seconds: 
             reuse_actors=bool(registry.family(task.family).REUSE_ACTORS),
         ),
         run_config=RunConfig(
-            name=f"{task.study[:12]}-{task.name.replace('/', '-')}-{len(past)}",
+            name=name,
             storage_path=task.storage,
             failure_config=FailureConfig(max_failures=WORKER_DEATHS),
             callbacks=[recorder],
