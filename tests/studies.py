@@ -65,7 +65,7 @@ def make_corpus(folder: Path) -> Path:
         for emotion in EMOTIONS:
             for number in range(CLIPS):
                 name = f"{speaker}-{emotion}-{number}.wav"
-                samples = synthetic.clip(f"{speaker:02d}", emotion, 1 + number // 2, 1 + number % 2)
+                samples = synthetic.clip(speaker, emotion, 1 + number // 2, 1 + number % 2)
                 soundfile.write(folder / name, samples, synthetic.RATE)
                 lines.append(f"{name},s{speaker},{emotion}")
     (folder / "clips.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")

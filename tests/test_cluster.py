@@ -17,8 +17,9 @@ from ray.cluster_utils import Cluster
 from test_search import make_task
 from test_trainable import make_part
 
-from benchmark import bundle, cluster, files, search
+from benchmark import cluster, files, search
 from benchmark.journal import COMPLETE, FAILED, State
+from benchmark.report import leaderboard
 
 pytestmark = pytest.mark.slow
 LONG = """
@@ -189,7 +190,7 @@ def test_fault_33_a_node_is_lost_in_the_midst_of_a_search(
         assert status == 0, said
     finally:
         here.shutdown()
-    assert bundle.verify(folder) == []
+    assert leaderboard.verify(folder) == []
     for name, rows in studies.trials(folder):
         assert sorted(int(row["number"]) for row in rows) == list(range(1, 11)), name
         assert {row["state"] for row in rows} == {"COMPLETE"}, rows

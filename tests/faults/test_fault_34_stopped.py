@@ -12,7 +12,8 @@ import pytest
 import studies
 from tracking_tools import stored
 
-from benchmark import bundle, files, tracking
+from benchmark import files, tracking
+from benchmark.report import leaderboard
 
 pytestmark = pytest.mark.slow
 TRIALS = 2 * 2 * 2 * 4  # systems × folds × samplers × budget
@@ -54,7 +55,7 @@ def test_fault_34_a_driver_killed_at_three_points_and_resumed_elsewhere(
     assert len(ended(second)) == len(set(ended(second))) == TRIALS
     status, _, said = start(there, "--resume").end()
     assert status == 0, said
-    assert bundle.verify(second) == []
+    assert leaderboard.verify(second) == []
     assert studies.differences(finished.bundle, second, "README.md") == []
     assert [row["fold"] for row in files.read_csv(openings)] in (["1", "1", "2"], ["1", "2"])
 
@@ -68,7 +69,7 @@ def test_fault_34_a_driver_killed_at_its_very_seal(finished: Any, clone: Path, t
     (tmp_path / "tiny" / "SHA256SUMS").unlink()
     status, _, said = studies.run(clone, "run", finished.study, "--out", tmp_path, "--resume")
     assert status == 0, said
-    assert bundle.verify(tmp_path / "tiny") == []
+    assert leaderboard.verify(tmp_path / "tiny") == []
     sums = [(b / "SHA256SUMS").read_text() for b in (finished.bundle, tmp_path / "tiny")]
     assert sums[0] == sums[1]
 
@@ -187,7 +188,7 @@ def test_fault_41_43_a_torn_journal_and_the_printed_command_lead_to_the_unbroken
     printed = re.findall(r"go on with `serbench (.+)`$", interrupted.said)[-1]
     status, _, said = studies.run(clone, *shlex.split(printed))
     assert status == 0, said
-    assert bundle.verify(interrupted.out / "tiny") == []
+    assert leaderboard.verify(interrupted.out / "tiny") == []
     assert studies.differences(finished.bundle, interrupted.out / "tiny") == []
     runs = stored(tracking.default_uri(interrupted.out), "tiny")
     assert {run.info.status for run in runs.values()} <= {"FINISHED", "KILLED", "FAILED"}

@@ -10,7 +10,8 @@ import pytest
 import studies
 from tracking_tools import Server, curve, stored
 
-from benchmark import bundle, files
+from benchmark import files
+from benchmark.report import leaderboard
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +36,7 @@ def test_fault_37_the_search_goes_on_and_the_backlog_is_synced(
         status, _, said = command.end()
         assert status == 0, said
         assert "could not be reached" not in said
-        assert bundle.verify(folder) == []
+        assert leaderboard.verify(folder) == []
         runs = stored(server.uri, "tiny")  # fails on doubles
         assert "RUNNING" not in {run.info.status for run in runs.values()}
         assert len(runs) == 1 + 2 + 2 * 20 + 3  # study, searches, trials, refits
