@@ -22,7 +22,9 @@ all {cores}.
 
 Trials are on made-up data, smaller than a fold of RAVDESS, so that the price of Ray Tune, Optuna and the
 journal shows: it is paid once a study (start and stop; in brackets this program's and joblib's) and once a
-trial, however long that takes. TPE, pruning and MLflow's mirror are not in these rows.
+trial, however long that takes. TPE, pruning and MLflow's mirror are not in these rows. Time without start
+and stop goes from the first trial's begin to the last one's end, so that a second process which is slow to
+start counts in it, on either side. Where the last column spans 1, the run does not tell which side is faster.
 
 - date: {date}; commit: `{commit}`
 - machine: {cpu}, {cores} cores, {memory} GiB
