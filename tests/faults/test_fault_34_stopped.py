@@ -64,14 +64,17 @@ def test_fault_34_a_driver_killed_at_three_points_and_resumed_elsewhere(
     assert sum(run.data.tags["kind"] == "trial" for run in runs.values()) == TRIALS
 
 
-def test_fault_34_a_driver_killed_at_its_very_seal(finished: Any, clone: Path, tmp_path: Path) -> None:
+def test_fault_34_a_driver_killed_between_the_seal_and_its_end(
+    finished: Any, clone: Path, tmp_path: Path
+) -> None:
     shutil.copytree(finished.bundle, tmp_path / "tiny")
-    (tmp_path / "tiny" / "SHA256SUMS").unlink()
+    (tmp_path / "tiny" / ".tune").mkdir()
+    (tmp_path / "tiny" / "journal.jsonl").write_text('{"event": "search_started"}\n')
     status, _, said = studies.run(clone, "run", finished.study, "--out", tmp_path, "--resume")
     assert status == 0, said
     assert leaderboard.verify(tmp_path / "tiny") == []
-    sums = [(b / "SHA256SUMS").read_text() for b in (finished.bundle, tmp_path / "tiny")]
-    assert sums[0] == sums[1]
+    assert studies.content(tmp_path / "tiny") == studies.content(finished.bundle)
+    assert not (tmp_path / "tiny" / ".tune").exists()
 
 
 class Interrupted(NamedTuple):
