@@ -194,7 +194,9 @@ def test_fault_33_a_node_is_lost_in_the_midst_of_a_search(
     for name, rows in studies.trials(folder):
         assert sorted(int(row["number"]) for row in rows) == list(range(1, 11)), name
         assert {row["state"] for row in rows} == {"COMPLETE"}, rows
-    assert set(seen) == {str(away / "work")}
+    # its own folder, or the one that Tune gives a trial inside Ray's session: never the driver's
+    assert seen
+    assert all(path == str(away / "work") or "working_dirs" in path for path in seen), seen
     assert list((away / "cache").iterdir()) == list((away / "work").iterdir()) == []
     rows = {row["system"]: row for row in files.read_csv(folder / "leaderboard.csv")}
     assert (rows["mlp"]["trials"], rows["mlp"]["failed_runs"]) == ("10", "0")
