@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def test_fault_37_the_search_goes_on_and_the_backlog_is_synced(
     corpus_csv: Path, clone: Path, tmp_path: Path
 ) -> None:
-    study = studies.write_study(tmp_path / "svm.yaml", systems=["svm"], folds=[1], trials=20, seeds=1)
+    study = studies.write_study(tmp_path / "svm.yaml", systems=["svm"], folds=[1], trials=12, seeds=1)
     folder = tmp_path / "results" / "tiny"
     server = Server(tmp_path).start()
     try:
@@ -29,7 +29,7 @@ def test_fault_37_the_search_goes_on_and_the_backlog_is_synced(
         command.until(lambda: len(studies.events(folder, "trial_ended")) >= 2)
         server.kill()
         away = len(studies.events(folder, "trial_ended"))
-        command.until(lambda: len(studies.events(folder, "trial_ended")) >= away + 10)
+        command.until(lambda: len(studies.events(folder, "trial_ended")) >= away + 5)
         os.kill(command.process.pid, signal.SIGSTOP)  # the driver, so that it ends after the server is back
         server.start()
         os.kill(command.process.pid, signal.SIGCONT)
@@ -39,7 +39,7 @@ def test_fault_37_the_search_goes_on_and_the_backlog_is_synced(
         assert leaderboard.verify(folder) == []
         runs = stored(server.uri, "tiny")  # fails on doubles
         assert "RUNNING" not in {run.info.status for run in runs.values()}
-        assert len(runs) == 1 + 2 + 2 * 20 + 3  # study, searches, trials, refits
+        assert len(runs) == 1 + 2 + 2 * 12 + 3  # study, searches, trials, refits
         steps = files.read_csv(folder / "searches/svm/fold-1/steps.csv")
         for _, rows in studies.trials(folder):
             for row in rows:
