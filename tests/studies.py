@@ -54,6 +54,7 @@ pruning: {grace: 1, reduction: 2}
 STUDY = {
     "name": "tiny", "corpus": "manifest", "protocol": "speaker-5fold",
     "systems": ["svm", "mlp"], "folds": [1, 2], "trials": 4, "seeds": 2,
+    "random_baseline": False,
 }  # fmt: skip
 
 

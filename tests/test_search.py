@@ -39,16 +39,6 @@ search:
 fixed: {class_weight: "none"}
 published: {kernel: linear, C: 1000}
 """
-MLP = """
-family: mlp
-features: functionals
-search:
-  lr: {type: categorical, choices: [0.01, 1.0e+38]}
-  epochs: {type: int, low: 1, high: 3}
-fixed: {layers: 1, units: 8, dropout: 0.0, batch_norm: false, batch_size: 64, label_smoothing: 0.0,
-        schedule: constant, class_weight: "none"}
-published: {lr: 1.0e+38, epochs: 1}
-"""
 
 
 def make_task(text: str = FOREST, **changes: Any) -> SearchTask:
@@ -119,11 +109,10 @@ def test_the_published_configuration_is_first_and_never_pruned(forest: Any) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cut", [5, 13])
 def test_a_search_cut_after_some_trials_goes_on_as_if_it_had_not_been(
-    forest: Any, ray_here: Any, tmp_path: Path, cut: int
+    forest: Any, ray_here: Any, tmp_path: Path
 ) -> None:
-    whole, _ = forest
+    whole, cut = forest[0], 11  # TPE models from the eleventh on
     past = tuple(whole.ended("random_forest/fold-1/tpe")[:cut])
     task = make_task(trials=16, history=past)
     state, events = searched(task, ray_here, tmp_path)
@@ -186,26 +175,10 @@ def test_conditional_parameters_are_asked_for_only_where_they_count(ray_here: An
 
 
 @pytest.mark.slow
-def test_fault_39_failed_trials_keep_their_reason_and_the_search_goes_on(
-    ray_here: Any, tmp_path: Path
-) -> None:
-    task = make_task(MLP, trials=8, prune=False)
-    state, events = searched(task, ray_here, tmp_path)
-    trials = state.ended(task.name)
-    assert len(trials) == 8
-    for trial in trials:
-        assert trial.state == (FAILED if trial.params["lr"] == 1e38 else COMPLETE)
-        assert ("finite" in trial.reason) == (trial.state == FAILED)
-        assert (trial.score is None) == (trial.state == FAILED)
-    assert {t.state for t in trials} == {COMPLETE, FAILED}
-    assert all(np.isfinite(event["score"]) for event in events if event["event"] == "step")
-
-
-@pytest.mark.slow
 def test_a_search_ends_at_its_time_budget_and_says_so(ray_here: Any, tmp_path: Path) -> None:
-    task = make_task(trials=4000, time_budget=6.0, prune=False)
+    task = make_task(trials=4000, time_budget=4.0, prune=False)
     state, _ = searched(task, ray_here, tmp_path)
-    assert state.closed == {task.name: "time budget of 6 s"}
+    assert state.closed == {task.name: "time budget of 4 s"}
     assert len(state.ended(task.name)) < 4000
     assert all(t.ended for t in state.trials.values())
     for trial in state.ended(task.name):

@@ -27,6 +27,15 @@ from benchmark import (
 )
 from benchmark.report import leaderboard
 
+
+def called(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Run a command in this process: its exit status, standard output and standard error."""
+    termination = signal.getsignal(signal.SIGTERM)
+    status = cli.main(arguments)
+    signal.signal(signal.SIGTERM, termination)
+    return status, *capsys.readouterr()
+
+
 SYSTEMS = ("majority", "mlp", "mlp-published", "svm", "svm-published")
 
 
@@ -45,17 +54,13 @@ def test_the_bundle_is_sealed_whole_and_verifies(finished: Any, clone: Path) -> 
 
 
 @pytest.mark.slow
-def test_each_search_has_its_budget_and_its_baseline(finished: Any) -> None:
+def test_each_search_has_its_budget(finished: Any) -> None:
     tables = dict(studies.trials(finished.bundle))
-    assert len(tables) == 2 * 2 * 2
+    assert len(tables) == 2 * 2
     for name, rows in tables.items():
         assert [row["number"] for row in rows] == ["1", "2", "3", "4"], name
-        assert len({row["trial_id"] for row in rows}) == 4
-    for name, rows in tables.items():
-        if name.endswith("random.csv"):
-            assert {row["state"] for row in rows} == {"COMPLETE"}, name
     ids = [row["trial_id"] for rows in tables.values() for row in rows]
-    assert len(set(ids)) == len(ids)
+    assert len(set(ids)) == 4 * 4
 
 
 @pytest.mark.slow
@@ -98,28 +103,13 @@ def test_each_opening_of_a_test_part_is_one_line(finished: Any) -> None:
 
 
 @pytest.mark.slow
-def test_a_study_run_again_from_its_own_file_gives_the_same_bundle(
-    finished: Any, corpus_csv: Path, clone: Path, tmp_path: Path
+def test_a_sealed_bundle_is_never_overwritten(
+    finished: Any, corpus_csv: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    frozen = finished.bundle / "study.yaml"
-    status, _, said = studies.run(clone, "run", frozen, "--root", corpus_csv, "--out", tmp_path)
-    assert status == 0, said
-    assert studies.differences(finished.bundle, tmp_path / "tiny") == []
-    one, other = (
-        yaml.safe_load((b / "study.yaml").read_text()) for b in (finished.bundle, tmp_path / "tiny")
-    )
-    assert one["digests"] == other["digests"]
-    one, other = (files.read_json(b / "environment.json") for b in (finished.bundle, tmp_path / "tiny"))
-    assert one == other
-
-
-@pytest.mark.slow
-def test_a_sealed_bundle_is_never_overwritten(finished: Any, corpus_csv: Path, clone: Path) -> None:
     before = studies.content(finished.bundle)
-    for extra in ((), ("--resume",)):
-        status, out, said = studies.run(
-            clone, "run", finished.study, "--root", corpus_csv, "--out", finished.out, *extra
-        )
+    command = ["run", str(finished.study), "--root", str(corpus_csv), "--out", str(finished.out)]
+    for extra in ([], ["--resume"]):
+        status, out, said = called(capsys, *command, *extra)
         assert (status, out) == (2, "")
         assert said.strip().endswith("is sealed and never overwritten: choose another --name")
         assert said.count("\n") == 1
@@ -143,10 +133,7 @@ def test_a_sealed_bundle_is_never_overwritten(finished: Any, corpus_csv: Path, c
 def test_a_mistaken_command_is_one_line_and_exit_status_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
 ) -> None:
-    termination = signal.getsignal(signal.SIGTERM)
-    status = cli.main(["run", *arguments, "--out", str(tmp_path / "results")])
-    signal.signal(signal.SIGTERM, termination)
-    out, said = capsys.readouterr()
+    status, out, said = called(capsys, "run", *arguments, "--out", str(tmp_path / "results"))
     assert (status, out) == (2, "")
     assert said.splitlines()[-1].startswith("serbench: ")
     assert told in said.splitlines()[-1]
@@ -156,11 +143,11 @@ def test_a_mistaken_command_is_one_line_and_exit_status_2(
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("trails: 3", "tiny.yaml:7: unknown key 'trails' in study: did you mean 'trials'"),
-        ("trials: many", "tiny.yaml:7: trials must be int, but got 'many'"),
-        ("trials: true", "tiny.yaml:7: trials must be int, but got True"),
-        ("prune: 1", "tiny.yaml:7: prune must be bool, but got 1"),
-        ("inner_folds: [3]", "tiny.yaml:7: inner_folds must be int, but got [3]"),
+        ("trails: 3", "tiny.yaml:LAST: unknown key 'trails' in study: did you mean 'trials'"),
+        ("trials: many", "tiny.yaml:LAST: trials must be int, but got 'many'"),
+        ("trials: true", "tiny.yaml:LAST: trials must be int, but got True"),
+        ("prune: 1", "tiny.yaml:LAST: prune must be bool, but got 1"),
+        ("inner_folds: [3]", "tiny.yaml:LAST: inner_folds must be int, but got [3]"),
         ("schema_version: 99", "schema_version must be 1"),
     ],
 )
@@ -170,7 +157,7 @@ def test_a_mistaken_study_file_is_refused_with_its_line(tmp_path: Path, line: st
     path.write_text(yaml.safe_dump(content, default_flow_style=None, sort_keys=False) + line + "\n")
     with pytest.raises(schema.SerbenchError) as raised:
         spec.read_study(path)
-    assert told in str(raised.value)
+    assert told.replace("LAST", str(path.read_text().count("\n"))) in str(raised.value)
     assert "\n" not in str(raised.value)
 
 

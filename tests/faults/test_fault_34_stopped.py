@@ -16,52 +16,12 @@ from benchmark import files, tracking
 from benchmark.report import leaderboard
 
 pytestmark = pytest.mark.slow
-TRIALS = 2 * 2 * 2 * 4  # systems × folds × samplers × budget
+TRIALS = 2 * 2 * 4  # systems × folds × budget
 
 
 def ended(folder: Path) -> list[str]:
     """Return the ids of the trials whose end stands in the journal."""
     return [event["trial_id"] for event in studies.events(folder, "trial_ended")]
-
-
-def test_fault_34_a_driver_killed_at_three_points_and_resumed_elsewhere(
-    finished: Any, corpus_csv: Path, clone: Path, tmp_path: Path
-) -> None:
-    def start(place: Path, *extra: str) -> studies.Command:
-        return studies.Command(
-            place / "serbench", "run", finished.study, "--root", place / "clips" / "clips.csv",
-            "--out", place / "results", *extra,
-        )  # fmt: skip
-
-    here, there = tmp_path / "here", tmp_path / "another clone"
-    for place in (here, there):
-        shutil.copytree(clone, place / "serbench")
-        shutil.copytree(corpus_csv.parent, place / "clips")
-    first = here / "results" / "tiny"
-    command = start(here)
-    command.until(lambda: len(ended(first)) >= 3)  # among the first searches
-    command.kill()
-    done = ended(first)
-    command = start(here, "--resume")
-    command.until(lambda: len(ended(first)) >= len(done) + TRIALS // 2)  # among the last ones
-    command.kill()
-    assert ended(first)[: len(done)] == done  # nothing was run again
-
-    second, openings = there / "results" / "tiny", there / "results" / "openings.csv"
-    shutil.copytree(first, second)
-    command = start(there, "--resume")
-    command.until(lambda: openings.exists() and openings.stat().st_size > 0)  # as a test part is opened
-    command.kill()
-    assert len(ended(second)) == len(set(ended(second))) == TRIALS
-    status, _, said = start(there, "--resume").end()
-    assert status == 0, said
-    assert leaderboard.verify(second) == []
-    assert studies.differences(finished.bundle, second, "README.md") == []
-    assert [row["fold"] for row in files.read_csv(openings)] in (["1", "1", "2"], ["1", "2"])
-
-    runs = stored(tracking.default_uri(there / "results"), "tiny")  # fails on doubles
-    assert "RUNNING" not in {run.info.status for run in runs.values()}
-    assert sum(run.data.tags["kind"] == "trial" for run in runs.values()) == TRIALS
 
 
 def test_fault_34_a_driver_killed_between_the_seal_and_its_end(
@@ -122,11 +82,6 @@ def test_fault_43_ctrl_c_keeps_the_state_and_prints_how_to_go_on(interrupted: In
     assert interrupted.left == []
     folder = interrupted.out / "tiny"
     assert 1 <= len(ended(folder)) < TRIALS
-    assert {event["state"] for event in studies.events(folder, "trial_ended")} <= {
-        "COMPLETE",
-        "PRUNED",
-        "FAILED",
-    }
     assert not (folder / ".lock").exists()
     runs = stored(tracking.default_uri(interrupted.out), "tiny")
     assert "RUNNING" not in {run.info.status for run in runs.values()}
@@ -138,7 +93,6 @@ def test_fault_43_ctrl_c_keeps_the_state_and_prints_how_to_go_on(interrupted: In
         ("space", "spaces.mlp.search.epochs.high: 6 → 7"),
         ("data", "clips.1-angry-0.wav: "),
         ("code", "code: "),
-        ("budget", "trials: 4 → 5"),
     ],
 )
 def test_fault_36_edited_inputs_are_refused_with_the_difference(
@@ -152,7 +106,7 @@ def test_fault_36_edited_inputs_are_refused_with_the_difference(
 ) -> None:
     shutil.copytree(interrupted.out / "tiny", tmp_path / "out" / "tiny")
     before = (tmp_path / "out" / "tiny" / "journal.jsonl").read_bytes()
-    place, corpus, extra = clone, corpus_csv, []
+    place, corpus = clone, corpus_csv
     if edited in ("space", "code"):
         place = Path(shutil.copytree(clone, tmp_path / "serbench"))
         name, old, new = {
@@ -162,15 +116,13 @@ def test_fault_36_edited_inputs_are_refused_with_the_difference(
         text = (place / name).read_text()
         assert old in text
         (place / name).write_text(text.replace(old, new, 1))
-    elif edited == "data":
+    else:
         corpus = Path(shutil.copytree(corpus_csv.parent, tmp_path / "clips")) / "clips.csv"
         data = bytearray((corpus.parent / "1-angry-0.wav").read_bytes())
         data[-2] ^= 1  # the last sample
         (corpus.parent / "1-angry-0.wav").write_bytes(data)
-    else:
-        extra = ["--trials", "5"]
     status, out, said = studies.run(
-        place, "run", finished.study, "--root", corpus, "--out", tmp_path / "out", "--resume", *extra
+        place, "run", finished.study, "--root", corpus, "--out", tmp_path / "out", "--resume"
     )
     assert (status, out) == (1, "")
     last = said.splitlines()[-1]
@@ -181,21 +133,49 @@ def test_fault_36_edited_inputs_are_refused_with_the_difference(
     assert (tmp_path / "out" / "tiny" / "journal.jsonl").read_bytes() == before
 
 
-def test_fault_41_43_a_torn_journal_and_the_printed_command_lead_to_the_unbroken_result(
-    interrupted: Interrupted, finished: Any, clone: Path
+def test_fault_34_41_torn_killed_at_three_points_and_moved_it_ends_as_the_unbroken_study(
+    interrupted: Interrupted, finished: Any, corpus_csv: Path, clone: Path, tmp_path: Path
 ) -> None:
-    journal = interrupted.out / "tiny" / "journal.jsonl"
-    lines = journal.read_bytes().splitlines(keepends=True)
+    first = interrupted.out / "tiny"
+    lines = (first / "journal.jsonl").read_bytes().splitlines(keepends=True)
     last = max(n for n, line in enumerate(lines) if b'"trial_ended"' in line)
-    journal.write_bytes(b"".join(lines[:last]) + lines[last][:40])  # an ending that was half written
+    torn = b"".join(lines[:last]) + lines[last][:40]  # an ending that was half written
+    (first / "journal.jsonl").write_bytes(torn)
+    done = ended(first)
     printed = re.findall(r"go on with `serbench (.+)`$", interrupted.said)[-1]
-    status, _, said = studies.run(clone, *shlex.split(printed))
+    command = studies.Command(clone, *shlex.split(printed))
+    command.until(lambda: len(ended(first)) >= len(done) + 3)  # in the midst of a search
+    command.kill()
+    assert ended(first)[: len(done)] == done  # nothing was run again
+
+    there = tmp_path / "another clone"  # on another machine, as far as the program can tell
+    shutil.copytree(clone, there / "serbench")
+    shutil.copytree(corpus_csv.parent, there / "clips")
+    second, openings = there / "results" / "tiny", there / "results" / "openings.csv"
+    shutil.copytree(first, second)
+
+    def resume() -> studies.Command:
+        return studies.Command(
+            there / "serbench", "run", finished.study, "--root", there / "clips" / "clips.csv",
+            "--out", there / "results", "--resume",
+        )  # fmt: skip
+
+    command = resume()
+    command.until(lambda: len(ended(second)) >= TRIALS - 3)  # among the last trials
+    command.kill()
+    command = resume()
+    command.until(lambda: openings.exists() and openings.stat().st_size > 0)  # as a test part is opened
+    command.kill()
+    assert len(ended(second)) == len(set(ended(second))) == TRIALS
+    status, _, said = resume().end()
     assert status == 0, said
-    assert leaderboard.verify(interrupted.out / "tiny") == []
-    assert studies.differences(finished.bundle, interrupted.out / "tiny") == []
-    runs = stored(tracking.default_uri(interrupted.out), "tiny")
-    assert {run.info.status for run in runs.values()} <= {"FINISHED", "KILLED", "FAILED"}
-    assert sum(run.data.tags["kind"] == "trial" for run in runs.values()) == TRIALS
-    states = {run.data.tags["record"]: run.data.tags["state"] for run in runs.values()}
-    for _, rows in studies.trials(interrupted.out / "tiny"):
+    assert leaderboard.verify(second) == []
+    assert studies.differences(finished.bundle, second, "README.md") == []  # it tells the openings
+    assert [row["fold"] for row in files.read_csv(openings)] in (["1", "1", "2"], ["1", "2"])
+
+    runs = stored(tracking.default_uri(there / "results"), "tiny")  # fails on doubles
+    assert "RUNNING" not in {run.info.status for run in runs.values()}
+    states = {record: run.data.tags["state"] for record, run in runs.items()}
+    for _, rows in studies.trials(second):
         assert {row["trial_id"]: row["state"] for row in rows}.items() <= states.items()
+    assert sum(run.data.tags["kind"] == "trial" for run in runs.values()) == TRIALS
