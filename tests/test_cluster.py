@@ -6,9 +6,11 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import ray.cloudpickle
@@ -17,10 +19,11 @@ from ray.cluster_utils import Cluster
 from test_search import SVM, make_task
 from test_trainable import make_part
 
-from benchmark import cluster, files, search
+from benchmark import cluster, files, registry, search
 from benchmark.journal import COMPLETE, FAILED, State
 from benchmark.report import leaderboard
 from benchmark.schema import SerbenchError
+from benchmark.trainable import run_trial
 
 pytestmark = pytest.mark.slow
 FOREST = """
@@ -125,8 +128,20 @@ def trial_workers(below: int) -> list[psutil.Process]:
 
 
 def test_fault_31_32_trials_whose_worker_is_killed(ray_here: None, tmp_path: Path) -> None:
-    """Trial 2's worker dies once, trial 3's always: one runs again, the other is FAILED, the rest finish."""
-    task = make_task(SVM, trials=4, prune=False, data=(cluster.put(make_part()),), storage=str(tmp_path))
+    """Trial 2's worker dies once, trial 3's always: one runs again, the other is FAILED, the rest finish.
+
+    Another search runs before the first death: Tune keeps a job's trainables by name, and a new worker once
+    got the task of the search beside its own.
+    """
+    part = make_part()
+    other = replace(
+        part, y=np.random.default_rng(1).permutation(part.y)
+    )  # nothing to learn: scores of chance
+    task, beside = (
+        make_task(SVM, fold=n, trials=t, prune=False, data=(cluster.put(p),), storage=str(tmp_path))
+        for n, t, p in ((1, 4, part), (2, 1, other))
+    )
+    pool = cluster.Pool(search.run_search, 1)
     starts: list[int] = []
     events: list[dict[str, Any]] = []
 
@@ -134,18 +149,32 @@ def test_fault_31_32_trials_whose_worker_is_killed(ray_here: None, tmp_path: Pat
         events.append(event)
         if event["event"] == "trial_started":
             starts.append(event["number"])
-        if event["event"] == "step" and (starts[-1] == 3 or (starts.count(2) == 1 and starts[-1] == 2)):
-            for process in trial_workers(os.getpid()):
-                process.kill()
+        first = starts.count(2) == 1 and starts[-1] == 2
+        if event["event"] != "step" or not (first or starts[-1] == 3):
+            return
+        if first:
+            pool.start(beside.name, beside)
+            while pool.busy:
+                pool.events()
+                pool.finished()
+        for process in trial_workers(os.getpid()):
+            process.kill()
 
     search.run_search(emit, task)
-    state = State(events)
-    trials = {t.number: t for t in state.ended(task.name)}
+    trials = {t.number: t for t in State(events).ended(task.name)}
     assert {n: t.state for n, t in trials.items()} == {1: COMPLETE, 2: COMPLETE, 3: FAILED, 4: COMPLETE}
     assert trials[3].reason == "worker died 3 times"
     assert [starts.count(n) for n in (2, 3, 4)] == [2, 3, 1]
-    assert list(trials[2].steps) == [1, 2, 3]
     assert sum(e["event"] == "trial_ended" for e in events) == 4
+    for number in (1, 2, 4):
+        told: list[dict[str, Any]] = []
+        config, seed = (
+            task.space.configuration(trials[number].params),
+            search.seed_of(trials[number].trial_id),
+        )
+        run_trial(registry.family("svm"), config, part, inner_folds=3, seed=seed, report=told.append)
+        steps = {t["step"]: t["score"] for t in told}
+        assert {n: values["score"] for n, values in trials[number].steps.items()} == pytest.approx(steps)
 
 
 def test_fault_33_a_node_is_lost_in_the_midst_of_a_search(

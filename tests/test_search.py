@@ -13,10 +13,9 @@ import pytest
 from optuna.trial import TrialState
 from test_trainable import make_part
 
-from benchmark import cluster, registry, search, space
+from benchmark import cluster, search, space
 from benchmark.journal import COMPLETE, FAILED, PRUNED, State, TrialRecord
 from benchmark.search import BASELINE, NumberedOptunaSearch, ReplayedASHA, SearchTask, outcome
-from benchmark.trainable import run_trial
 
 FOREST = """
 family: random_forest
@@ -133,34 +132,6 @@ def test_the_baseline_is_random_whole_and_its_own(forest: Any, ray_here: Any, tm
     for number, trial in enumerate(trials, 1):  # configuration n depends on n alone
         again = NumberedOptunaSearch(make_task(sampler=BASELINE), [number]).suggest("x")
         assert again == {"number": number, "params": trial.params}
-
-
-@pytest.mark.slow
-def test_searches_side_by_side_keep_to_their_own(ray_here: Any, tmp_path: Path) -> None:
-    """Tune registers trainables by name and job: a trial once ran the task of the search beside it."""
-    part = make_part()
-    other = replace(part, y=part.y[::-1].copy())  # another fold: another score
-    tasks = [
-        make_task(SVM, fold=fold, trials=6, prune=False, storage=str(tmp_path), data=(reference,))
-        for fold, reference in ((1, ray_here), (2, cluster.put(other)))
-    ]
-    pool, events = cluster.Pool(search.run_search, len(tasks)), []
-    for task in tasks:
-        pool.start(task.name, task)
-    while pool.busy:
-        events += pool.events()
-        pool.finished()
-    events += pool.events(timeout=0.1)
-    state, family = State(events), registry.family("svm")
-    for task in tasks:
-        assert len(state.ended(task.name)) == 6
-        for trial in state.ended(task.name):
-            told: list[dict[str, Any]] = []
-            run_trial(
-                family, task.space.configuration(trial.params), part if task.fold == 1 else other,
-                inner_folds=3, seed=search.seed_of(trial.trial_id), report=told.append,
-            )  # fmt: skip
-            assert told[-1]["score"] == pytest.approx(trial.score, abs=1e-12), task.name
 
 
 @pytest.mark.slow
