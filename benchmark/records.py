@@ -54,8 +54,9 @@ def freeze(
         before = _inputs(path.read_text(encoding="utf-8"), files.read_csv(folder / "manifest.csv"))
         now = _inputs(study.spec.to_yaml(study.digests), prepare.manifest_rows(study.corpus))
         refuse_change(before, now, folder.name)
-        code = files.read_json(folder / "environment.json")["code_digest"]
-        refuse_change({"code": code}, {"code": environment["code_digest"]}, folder.name)
+        made = files.read_json(folder / "environment.json")
+        before, now = ({"code": e["code_digest"], "packages": e["packages"]} for e in (made, environment))
+        refuse_change(before, now, folder.name)
         return
     card, corpus = study.corpus.card, study.corpus
     files.write_json(folder / "environment.json", environment)
@@ -108,12 +109,14 @@ def write_searches(folder: Path, study: Study, state: State) -> dict[tuple[str, 
                 _write_trials(place / "random.csv", baseline)
             winner = select(trials, f"{system}, fold {fold.number}")
             best[system, fold.number] = winner.params
+            ended = state.closed.get(f"{system}/fold-{fold.number}/{study.spec.sampler}", "")
             files.write_json(
                 place / "best.json",
                 {
                     "schema_version": SCHEMA_VERSION, "system": system, "fold": fold.number,
                     "sampler": study.spec.sampler, "trial_id": winner.trial_id, "number": winner.number,
                     "score": winner.score, "steps": max(winner.steps), "params": winner.params,
+                    "search_ended": ended or "all trials started",
                 },
             )  # fmt: skip
     return best

@@ -84,7 +84,7 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
     begun = (folder / "journal.jsonl").exists()
     if bundle.is_sealed(folder):
         if begun and place.resume:
-            tidy(folder)  # killed between the seal and its end
+            tidy(folder, place.storage)  # killed between the seal and its end
             return folder
         raise UsageError(f"{folder} is sealed and never overwritten: choose another --name")
     if begun and not place.resume:
@@ -122,13 +122,17 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
         leaderboard.write(folder)
         bundle.write_card(folder)
         bundle.seal(folder)
-    tidy(folder)
+    tidy(folder, place.storage)
     return folder
 
 
-def tidy(folder: Path) -> None:
+def tidy(folder: Path, storage: str | None) -> None:
     """Remove what only a running study needs; the journal last, since a study with one can be resumed."""
     shutil.rmtree(folder / ".tune", ignore_errors=True)
+    if storage and "://" not in storage:  # a bucket is its owner's to clean
+        begin = bundle.read_study(folder)["digests"]["study"][:12]  # as search.py names its folders there
+        for own in Path(storage).glob(f"{begin}-*"):
+            shutil.rmtree(own, ignore_errors=True)
     (folder / "journal.jsonl").unlink(missing_ok=True)
 
 

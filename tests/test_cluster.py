@@ -214,6 +214,7 @@ def test_fault_33_a_node_is_lost_in_the_midst_of_a_search(
     finally:
         here.shutdown()
     assert leaderboard.verify(folder) == []
+    assert not [place for place in (tmp_path / "shared").iterdir() if "random_forest" in place.name]
     assert [Path(name).name for name, _ in studies.trials(folder)] == ["random.csv", "trials.csv"]
     for name, rows in studies.trials(folder):
         assert sorted(int(row["number"]) for row in rows) == list(range(1, 7)), name

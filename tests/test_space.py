@@ -156,6 +156,14 @@ def test_another_family_and_parameters_that_it_does_not_know_are_refused(change,
     assert str(caught.value).startswith(message)
 
 
+def test_a_parameter_that_the_family_needs_must_be_there():
+    lines = [line for line in GOOD.splitlines() if not line.startswith("fixed:")]
+    with pytest.raises(
+        SerbenchError, match=r"^svm.yaml:\d+: parameter 'shrinking' of svm must be searched or"
+    ):
+        space.parse("\n".join(lines), "svm.yaml", FAMILY)
+
+
 @pytest.mark.parametrize("version", ["2", "true", "'1'"])
 def test_another_schema_version_is_refused_and_none_is_this_one(good, version):
     told = refused(("schema_version: 1", f"schema_version: {version}"))

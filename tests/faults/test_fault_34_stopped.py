@@ -93,6 +93,7 @@ def test_fault_43_ctrl_c_keeps_the_state_and_prints_how_to_go_on(interrupted: In
         ("space", "spaces.mlp.search.epochs.high: 6 → 7"),
         ("data", "clips.1-angry-0.wav: "),
         ("code", "code: "),
+        ("packages", "packages.numpy: 1.0 → "),
     ],
 )
 def test_fault_36_edited_inputs_are_refused_with_the_difference(
@@ -107,7 +108,10 @@ def test_fault_36_edited_inputs_are_refused_with_the_difference(
     shutil.copytree(interrupted.out / "tiny", tmp_path / "out" / "tiny")
     before = (tmp_path / "out" / "tiny" / "journal.jsonl").read_bytes()
     place, corpus = clone, corpus_csv
-    if edited in ("space", "code"):
+    if edited == "packages":
+        made = tmp_path / "out" / "tiny" / "environment.json"
+        made.write_text(re.sub(r'"numpy": "[^"]+"', '"numpy": "1.0"', made.read_text()))
+    elif edited in ("space", "code"):
         place = Path(shutil.copytree(clone, tmp_path / "serbench"))
         name, old, new = {
             "space": ("search_spaces/mlp.yaml", "high: 6", "high: 7"),
