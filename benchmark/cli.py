@@ -226,7 +226,7 @@ def run_verify(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_ui(args: argparse.Namespace) -> dict[str, Any]:
     """Serve the MLflow UI until interrupted."""
-    from benchmark import bundle, records, tracking
+    from benchmark import bundle, progress, records, tracking
 
     folder = args.bundle.resolve() if args.bundle else None
     out, name = folder.parent if folder else args.out, None
@@ -234,6 +234,7 @@ def run_ui(args: argparse.Namespace) -> dict[str, Any]:
     if folder:
         tags, events = records.read_events(folder)
         name = tags["study"]
+        progress.step(f"Mirroring {folder.name} to MLflow")
         tracking.mirror(events, uri, tags, out, finished=bundle.is_sealed(folder))
     process, url = tracking.serve_ui(uri, port=args.port, experiment=name)
     print(f"MLflow UI: {url}    (Ctrl-C ends it)", flush=True)
