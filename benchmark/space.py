@@ -296,7 +296,7 @@ def parse(text: str, name: str, family: Any = None) -> Space:
     for key, value in fixed.items():
         plain = key not in entries and not isinstance(value, list | dict)
         need(fixed.where(key), plain, f"fixed {key} must be one plain value and not searched too")
-    for name in family.PARAMETERS if family else ():
+    for name in [p for p in family.PARAMETERS if p not in getattr(family, "OPTIONAL", ())] if family else ():
         given_once = name in entries or name in fixed
         need(
             top.where("search"), given_once, f"parameter {name!r} of {own} must be searched or fixed; add it"
