@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from typing import NamedTuple
 import pytest
 import studies
 from serving import Server
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what it puts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else Ctrl-C would not reach what tests start
 
 REPOSITORY = Path(__file__).parents[1]
 
