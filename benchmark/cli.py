@@ -217,6 +217,8 @@ def run_verify(args: argparse.Namespace) -> dict[str, Any]:
     """Recompute a bundle; exit status 1 where anything differs."""
     from benchmark.report import leaderboard
 
+    if not (args.bundle / "study.yaml").exists():
+        raise UsageError(f"{args.bundle} must be a bundle, but has no study.yaml: name a folder of results/")
     problems = leaderboard.verify(args.bundle)
     if not args.json:
         print("\n".join(problems) or f"{args.bundle}: every checksum and every number agrees")

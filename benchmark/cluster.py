@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from benchmark.schema import SerbenchError
 
+STARTS = 2
 ATTEMPTS = 3  # of a task whose worker or node dies
 
 
@@ -43,11 +44,14 @@ def connect(address: str | None = None) -> Iterator[None]:
         if owned and address:
             ray.init(address=address, **quiet)
         elif owned:  # "local": a cluster that happens to run here is never joined by accident
-            ray.init(address="local", include_dashboard=False, **quiet)
+            _start(quiet)
     except (OSError, ValueError, RuntimeError) as error:
         first_line = str(error).splitlines()[0]
         if not address:
-            raise SerbenchError(f"Ray could not start on this machine: {first_line}") from None
+            raise SerbenchError(
+                f"Ray must start on this machine, but: {first_line}; run again when it is less busy, "
+                "with --resume"
+            ) from None
         raise SerbenchError(
             f"no Ray cluster at {address!r} ({first_line}): start one, or leave --address out"
         ) from None
@@ -58,6 +62,18 @@ def connect(address: str | None = None) -> Iterator[None]:
     finally:
         if owned:
             ray.shutdown()
+
+
+def _start(options: dict[str, Any]) -> None:
+    """Start a private cluster; a busy machine may need a second try."""
+    for attempt in range(STARTS):
+        try:
+            ray.init(address="local", include_dashboard=False, **options)
+            return
+        except Exception as error:  # Ray's "timed out during startup" is a bare Exception
+            ray.shutdown()
+            if attempt + 1 == STARTS:
+                raise RuntimeError(str(error)) from error
 
 
 def resources() -> dict[str, float]:

@@ -304,6 +304,15 @@ def parse(text: str, name: str, family: Any = None) -> Space:
     search: dict[str, Parameter] = {}
     for key, entry in entries.items():
         search[key] = _parameter(key, entry, entries.where(key), search)
+    for name, known in getattr(family, "CHOICES", {}).items():
+        offered = search[name].choices if name in search else (fixed[name],) if name in fixed else ()
+        for value in offered:
+            where = (entries if name in search else fixed).where(name)
+            need(
+                where,
+                _among(value, known),
+                f"{name} has no {value!r}: {nearest(str(value), map(str, known))}",
+            )
     given, place = _block(top, "published", entries), f"{top.where('published')}: published"
     published, assumed = _published(search.values(), given, place), top.get("assumed", [])
     listed = isinstance(assumed, list) and all(key in [*published, *fixed] for key in assumed)

@@ -15,7 +15,7 @@ import yaml
 
 from benchmark import audit, bundle, cluster, environment, evaluation, prepare, protocols, records, registry
 from benchmark.evaluation import MAJORITY, Fitted, Refit
-from benchmark.journal import FAILED, Journal
+from benchmark.journal import COMPLETE, FAILED, Journal
 from benchmark.progress import StudyProgress, step
 from benchmark.report import leaderboard
 from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError
@@ -173,7 +173,12 @@ def _progress(study: Study, journal: Journal) -> StudyProgress:
     refits = (2 * len(spec.systems) + 1) * spec.seeds
     ended = [t for t in journal.state.trials.values() if t.ended]
     done = len(ended) + len(journal.state.refits)
-    return StudyProgress(folds * (trials + refits), done, sum(t.state == FAILED for t in ended))
+    shown = StudyProgress(folds * (trials + refits), done, sum(t.state == FAILED for t in ended))
+    for name, tried in journal.state.searches.items():
+        scores = [t.score for t in tried if t.state == COMPLETE and t.score is not None]
+        system = name.partition("/")[0]
+        shown.best[system] = max([*scores, shown.best.get(system, 0.0)])
+    return shown
 
 
 def _samplers(spec: StudySpec) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """The committed search spaces: each loads, its published configuration is valid, sampling stays in range."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import optuna
 import pytest
 
 from benchmark import registry, space
+from benchmark.schema import SerbenchError
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 SPACES = [space.load(path) for path in sorted(FOLDER.glob("*.yaml"))]
@@ -60,6 +62,31 @@ class Read(dict):
     def get(self, key, default=None):
         self.read.add(key)
         return super().get(key, default)
+
+
+@pytest.mark.parametrize(
+    ("family", "old", "new", "told"),
+    [
+        (
+            "svm",
+            "choices: [rbf, linear]",
+            "choices: [rbf, lnear]",
+            "kernel has no 'lnear': did you mean 'linear'?",
+        ),
+        ("mlp", "choices: [adamw, adam]", "choices: [adamw, adam, sgd]", "optimizer has no 'sgd': "),
+        (
+            "random_forest",
+            "choices: [gini",
+            "choices: [ginni",
+            "criterion has no 'ginni': did you mean 'gini'?",
+        ),
+    ],
+)
+def test_a_choice_that_the_family_does_not_know_is_refused(family, old, new, told):
+    text = (FOLDER / f"{family}.yaml").read_text()
+    assert old in text
+    with pytest.raises(SerbenchError, match=re.escape(told)):
+        space.parse(text.replace(old, new, 1), f"{family}.yaml", registry.family(family))
 
 
 @by_family

@@ -5,7 +5,8 @@ does a refit depend on the seed; STEP ("fold" | "trees" | "epoch"), what a trial
     steps(config)   how many of them the configuration has
     start(config, x, y, *, classes, seed, threads=1, groups=None)   a Fit; estimates from x and y alone
     load(folder)    the model saved there
-PARAMETERS names all that a configuration may hold, OPTIONAL what a space may leave out.
+PARAMETERS names all that a configuration may hold, OPTIONAL what a space may leave out,
+CHOICES the values that a categorical parameter knows.
 Model.predict_proba(x) is (clips, classes) float64, rows sum to 1, zero for classes absent from training;
 Model.parameters counts; Model.save(folder) writes without pickle.
 """

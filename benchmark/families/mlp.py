@@ -24,6 +24,10 @@ PARAMETERS = (
     *("layers", "units", "dropout", "batch_norm", "lr", "optimizer", "weight_decay", "batch_size", "epochs"),
     *("label_smoothing", "schedule", "class_weight"),
 )
+CHOICES = {
+    "optimizer": ("adam", "adamw"), "schedule": ("constant", "cosine", "one_cycle"),
+    "class_weight": ("none", "balanced"), "batch_norm": (True, False),
+}  # fmt: skip
 OPTIONAL = ("optimizer", "weight_decay")  # AdamW without decay is Adam
 WARM_UP = 0.3  # share of the training in which one_cycle rises (Smith 2018)
 FLOOR = 0.04  # its first learning rate, as a share of the highest
