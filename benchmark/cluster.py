@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from benchmark.schema import SerbenchError
 
-STARTS = 2
+STARTS = 2  # tries to start a cluster of one's own
 ATTEMPTS = 3  # of a task whose worker or node dies
 
 

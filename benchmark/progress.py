@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -16,10 +16,13 @@ PLAIN_EVERY = 15.0  # seconds between two plain lines
 class StudyProgress:
     """Counts trials (done, failed, best so far) and expects the end; writes to standard error."""
 
-    def __init__(self, total: int, done: int = 0, failed: int = 0):
-        self.total, self.done, self.failed = total, done, failed
+    def __init__(self, total: int, past: Iterable[Mapping[str, Any]] = ()):
+        """Begin with the events of a journal that is resumed."""
+        self.total, self.done, self.failed = total, 0, 0
         self.best: dict[str, float] = {}  # system → best complete score so far
-        self._begun, self._first = monotonic(), done
+        for event in past:
+            self._count(event)
+        self._begun, self._first = monotonic(), self.done
         self._next_line = 0.0
         console = Console(stderr=True)
         self._live: Progress | None = None
@@ -28,26 +31,28 @@ class StudyProgress:
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
                 console=console,
             )  # fmt: skip
-            self._task = self._live.add_task("trials", total=total, completed=done)
+            self._task = self._live.add_task("trials", total=total, completed=self.done)
             self._live.start()
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Take in a journal event and show it, at once in a terminal, now and then elsewhere."""
-        if event["event"] == "trial_ended":
-            self.done += 1
-            self.failed += event["state"] == "FAILED"
-            if event["state"] == "COMPLETE":
-                system = event["system"]
-                self.best[system] = max(event["score"], self.best.get(system, 0.0))
-        elif event["event"] == "refit":
-            self.done += 1
-        else:
+        before = self.done
+        self._count(event)
+        if self.done == before:
             return
         if self._live:
             self._live.update(self._task, completed=self.done, description=self.text())
         elif monotonic() >= self._next_line or self.done == self.total:
             self._next_line = monotonic() + PLAIN_EVERY
             print(f"{self.done}/{self.total} {self.text()}{self.left()}", file=sys.stderr, flush=True)
+
+    def _count(self, event: Mapping[str, Any]) -> None:
+        self.done += event["event"] in ("trial_ended", "refit")
+        if event["event"] == "trial_ended":
+            self.failed += event["state"] == "FAILED"
+            if event["state"] == "COMPLETE":
+                system = event["system"]
+                self.best[system] = max(event["score"], self.best.get(system, 0.0))
 
     def text(self) -> str:
         """Return e.g. `trials, 2 failed, best svm .581 mlp .592`."""

@@ -296,23 +296,17 @@ def parse(text: str, name: str, family: Any = None) -> Space:
     for key, value in fixed.items():
         plain = key not in entries and not isinstance(value, list | dict)
         need(fixed.where(key), plain, f"fixed {key} must be one plain value and not searched too")
-    for name in [p for p in family.PARAMETERS if p not in getattr(family, "OPTIONAL", ())] if family else ():
-        given_once = name in entries or name in fixed
-        need(
-            top.where("search"), given_once, f"parameter {name!r} of {own} must be searched or fixed; add it"
-        )
+    for key in family.PARAMETERS if family else ():
+        there = key in entries or key in fixed or key in getattr(family, "OPTIONAL", ())
+        need(top.where("search"), there, f"parameter {key!r} of {own} must be searched or fixed; add it")
     search: dict[str, Parameter] = {}
     for key, entry in entries.items():
         search[key] = _parameter(key, entry, entries.where(key), search)
-    for name, known in getattr(family, "CHOICES", {}).items():
-        offered = search[name].choices if name in search else (fixed[name],) if name in fixed else ()
-        for value in offered:
-            where = (entries if name in search else fixed).where(name)
-            need(
-                where,
-                _among(value, known),
-                f"{name} has no {value!r}: {nearest(str(value), map(str, known))}",
-            )
+    offered = [(entries, p.name, value) for p in search.values() for value in p.choices]
+    for block, key, value in [*offered, *((fixed, *item) for item in fixed.items())]:
+        known = getattr(family, "CHOICES", {}).get(key, (value,))
+        told = f"{key} has no {value!r}: {nearest(str(value), map(str, known))}"
+        need(block.where(key), _among(value, known), told)
     given, place = _block(top, "published", entries), f"{top.where('published')}: published"
     published, assumed = _published(search.values(), given, place), top.get("assumed", [])
     listed = isinstance(assumed, list) and all(key in [*published, *fixed] for key in assumed)

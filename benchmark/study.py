@@ -15,7 +15,7 @@ import yaml
 
 from benchmark import audit, bundle, cluster, environment, evaluation, prepare, protocols, records, registry
 from benchmark.evaluation import MAJORITY, Fitted, Refit
-from benchmark.journal import COMPLETE, FAILED, Journal
+from benchmark.journal import Journal
 from benchmark.progress import StudyProgress, step
 from benchmark.report import leaderboard
 from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError
@@ -171,14 +171,7 @@ def _progress(study: Study, journal: Journal) -> StudyProgress:
     spec, folds = study.spec, len(study.split.folds)
     trials = len(spec.systems) * spec.trials * len(_samplers(spec))
     refits = (2 * len(spec.systems) + 1) * spec.seeds
-    ended = [t for t in journal.state.trials.values() if t.ended]
-    done = len(ended) + len(journal.state.refits)
-    shown = StudyProgress(folds * (trials + refits), done, sum(t.state == FAILED for t in ended))
-    for name, tried in journal.state.searches.items():
-        scores = [t.score for t in tried if t.state == COMPLETE and t.score is not None]
-        system = name.partition("/")[0]
-        shown.best[system] = max([*scores, shown.best.get(system, 0.0)])
-    return shown
+    return StudyProgress(folds * (trials + refits), journal.state.events)
 
 
 def _samplers(spec: StudySpec) -> tuple[str, ...]:

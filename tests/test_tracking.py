@@ -215,9 +215,7 @@ def test_ui_serves_the_experiment_on_loopback(mirrored: tuple[str, Path]) -> Non
         number = tracking._client(uri).get_experiment_by_name("tiny").experiment_id
         assert base.startswith("http://127.0.0.1:")
         assert page.startswith(f"experiments/{number}/runs?")
-        assert page.endswith(
-            "&viewStateShareKey=trials"
-        )  # the view is kept in the experiment's tag of that name
+        assert page.endswith("&viewStateShareKey=trials")  # kept in the experiment's tag of that name
         tag = tracking._client(uri).get_experiment(number).tags["mlflow.sharedViewState.trials"]
         assert json.loads(json.loads(tag)["state"]) == tracking.TRIALS
         with urllib.request.urlopen(base, timeout=10) as answer:

@@ -82,6 +82,8 @@ def test_fault_43_ctrl_c_keeps_the_state_and_prints_how_to_go_on(interrupted: In
     assert interrupted.left == []
     folder = interrupted.out / "tiny"
     assert 1 <= len(ended(folder)) < TRIALS
+    states = {event["state"] for event in studies.events(folder, "trial_ended")}
+    assert states <= {"COMPLETE", "PRUNED", "FAILED"}
     assert not (folder / ".lock").exists()
     runs = stored(tracking.default_uri(interrupted.out), "tiny")
     assert "RUNNING" not in {run.info.status for run in runs.values()}
@@ -94,6 +96,7 @@ def test_fault_43_ctrl_c_keeps_the_state_and_prints_how_to_go_on(interrupted: In
         ("data", "clips.1-angry-0.wav: "),
         ("code", "code: "),
         ("packages", "packages.numpy: 1.0 → "),
+        ("budget", "trials: 4 → 5"),
     ],
 )
 def test_fault_36_edited_inputs_are_refused_with_the_difference(
@@ -107,7 +110,7 @@ def test_fault_36_edited_inputs_are_refused_with_the_difference(
 ) -> None:
     shutil.copytree(interrupted.out / "tiny", tmp_path / "out" / "tiny")
     before = (tmp_path / "out" / "tiny" / "journal.jsonl").read_bytes()
-    place, corpus = clone, corpus_csv
+    place, corpus, extra = clone, corpus_csv, ["--trials", "5"] if edited == "budget" else []
     if edited == "packages":
         made = tmp_path / "out" / "tiny" / "environment.json"
         made.write_text(re.sub(r'"numpy": "[^"]+"', '"numpy": "1.0"', made.read_text()))
@@ -120,13 +123,13 @@ def test_fault_36_edited_inputs_are_refused_with_the_difference(
         text = (place / name).read_text()
         assert old in text
         (place / name).write_text(text.replace(old, new, 1))
-    else:
+    elif edited == "data":
         corpus = Path(shutil.copytree(corpus_csv.parent, tmp_path / "clips")) / "clips.csv"
         data = bytearray((corpus.parent / "1-angry-0.wav").read_bytes())
         data[-2] ^= 1  # the last sample
         (corpus.parent / "1-angry-0.wav").write_bytes(data)
     status, out, said = studies.run(
-        place, "run", finished.study, "--root", corpus, "--out", tmp_path / "out", "--resume"
+        place, "run", finished.study, "--root", corpus, "--out", tmp_path / "out", "--resume", *extra
     )
     assert (status, out) == (1, "")
     last = said.splitlines()[-1]
