@@ -30,12 +30,13 @@ SERAB_VALIDATION = (
 )  # its only validation group; the 14 other training actors stay in training
 ACTORS = range(1, 25)
 DIAGNOSTIC = "random-80-20"
+NEEDED = {"speaker-5fold": 5, "loso": 3}  # speakers; with 3, every training part of loso holds 2
 ABOUT = {  # name → one line for `serbench list protocols`, with the source
     "luna-jimenez-5fold": "RAVDESS, 5 folds: Luna-Jiménez et al. 2022 (MMEmotionRecognition), ResLSTM-SER",
     "emobox-6fold": "RAVDESS, 6 folds: EmoBox (arXiv 2406.07162), data/ravdess/fold_1..6",
     "serab": "RAVDESS, one split, its own validation actors: SERAB (Scheidwasser-Clow et al. 2021)",
-    "speaker-5fold": "any corpus: speakers dealt into 5 folds, balanced by gender",
-    "loso": "any corpus: leave one speaker out",
+    "speaker-5fold": "any corpus of 5 speakers or more: speakers dealt into 5 folds, balanced by gender",
+    "loso": "any corpus of 3 speakers or more: leave one speaker out; descriptive below 8",
     DIAGNOSTIC: "any corpus, diagnostic: the reference study's random split by clip, 5 times, stratified",
 }
 NAMES = tuple(ABOUT)
@@ -98,21 +99,30 @@ def _speakers(clips: Sequence[Utterance]) -> list[str]:
 def _published(protocol: str, corpus: Corpus, everyone: Sequence[str]) -> list[list[str]]:
     if corpus.card.name != "ravdess":
         rule = f"protocol {protocol} is for ravdess only, but the corpus is {corpus.card.name}"
-        raise UsageError(f"{rule}; use speaker-5fold or loso")
+        raise UsageError(f"{rule}; {_cure(len(everyone))}")
     by_number = {int(name): name for name in everyone}
     if set(by_number) != set(ACTORS):
         differing = sorted(set(by_number) ^ set(ACTORS))
         rule = f"protocol {protocol} needs actors 1 to 24, but {differing} are missing or unknown"
-        raise UsageError(f"{rule}; complete the corpus, or use speaker-5fold or loso")
+        raise UsageError(f"{rule}; complete the corpus, or {_cure(len(everyone))}")
     return [[by_number[actor] for actor in test] for test in PUBLISHED[protocol]]
 
 
 def _built(protocol: str, everyone: Sequence[str]) -> list[list[str]]:
-    count, needed = len(everyone), 5 if protocol == "speaker-5fold" else 3
+    count, needed = len(everyone), NEEDED[protocol]
     if count < needed:
-        cure = "use loso" if count >= 3 else f"add speakers, or use {DIAGNOSTIC} as a mere diagnostic"
-        raise UsageError(f"protocol {protocol} needs at least {needed} speakers, but got {count}; {cure}")
+        rule = f"protocol {protocol} needs at least {needed} speakers, but got {count}"
+        raise UsageError(f"{rule}; {_cure(count)}")
     return deal(everyone, 5 if protocol == "speaker-5fold" else count)
+
+
+def _cure(speakers: int) -> str:
+    """Return what to use instead with so many speakers: TESS has 2, SAVEE 4."""
+    if speakers >= NEEDED["speaker-5fold"]:
+        return "use speaker-5fold or loso"
+    if speakers >= NEEDED["loso"]:
+        return f"use loso, which is descriptive with {speakers}: no intervals, no ties"
+    return f"add speakers, or use {DIAGNOSTIC} as a mere diagnostic"
 
 
 def _fold(

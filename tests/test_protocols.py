@@ -153,12 +153,32 @@ def test_three_speakers_get_two_in_every_training_part():
 
 
 @pytest.mark.parametrize(
-    ("protocol", "speakers", "cure"),
-    [("speaker-5fold", 4, "use loso"), ("loso", 2, "add speakers"), ("speaker-5fold", 1, "add speakers")],
+    ("protocol", "speakers", "said"),
+    [
+        ("speaker-5fold", 4, "needs at least 5 speakers, but got 4; use loso, which is descriptive with 4"),
+        ("speaker-5fold", 2, "needs at least 5 speakers, but got 2; add speakers, or use random-80-20"),
+        ("loso", 2, "needs at least 3 speakers, but got 2; add speakers, or use random-80-20"),
+        ("speaker-5fold", 1, "add speakers"),
+        ("emobox-6fold", 5, "for ravdess only, but the corpus is made; use speaker-5fold or loso"),
+        ("emobox-6fold", 4, "for ravdess only, but the corpus is made; use loso"),
+        ("emobox-6fold", 2, "for ravdess only, but the corpus is made; add speakers, or use random-80-20"),
+    ],
 )
-def test_too_few_speakers_are_refused_with_a_cure(protocol, speakers, cure):
-    with pytest.raises(UsageError, match=cure):
+def test_too_few_speakers_are_refused_with_rule_and_cure(protocol, speakers, said):
+    with pytest.raises(UsageError, match=said):
         protocols.split(protocol, made_corpus([6] * speakers))
+
+
+def test_four_speakers_have_loso_and_two_have_the_diagnostic_alone():
+    savee, tess = made_corpus([12] * 4), made_corpus([30] * 2)
+    for protocol, corpus, folds in (
+        ("loso", savee, 4),
+        ("random-80-20", savee, 5),
+        ("random-80-20", tess, 5),
+    ):
+        split = protocols.split(protocol, corpus)
+        assert len(split.folds) == folds
+        assert_sound(corpus, split)
 
 
 def test_published_protocol_needs_its_corpus():
