@@ -246,7 +246,7 @@ def test_report_and_verify_load_no_heavy_library():
 
 EDITS = (
     ("leaderboard.md", "| 1 | svm", "| 2 | svm", "leaderboard.md: line 5: stored | 2 | svm"),
-    ("leaderboard.tex", "1 & svm", "2 & svm", "leaderboard.tex: line 6: stored 2 & svm"),
+    ("leaderboard.tex", "1 & svm", "2 & svm", "leaderboard.tex: line 10: stored 2 & svm"),
     ("leaderboard.json", '"caption": "Made', '"caption": "Other', "leaderboard.json: caption: stored Other"),
     ("per_class/svm.md", "| angry |", "| happy |", "per_class/svm.md: line 5: stored | happy |"),
     ("validation.csv", "mlp,0.5,0.25,", "mlp,0.5,0.75,", "validation.csv: mlp: random: stored 0.75, recom"),

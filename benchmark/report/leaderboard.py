@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,22 +9,26 @@ from typing import Any
 from benchmark import bundle, scores
 from benchmark.files import csv_text, differences, json_text, parse, read_csv, read_json, write_texts
 from benchmark.metrics import METRICS
+from benchmark.report import formats, published
+from benchmark.report.formats import Below, latex, markdown, markdown_text, percent, plain
+from benchmark.report.published import SHARES, Published
 from benchmark.schema import SCHEMA_VERSION
 
 Row = Mapping[str, Any]
 Trials = Sequence[dict[str, str]]
 
 _SHOWN = ("uar", "accuracy", "macro_f1", "auc", "ece")
+_COSTLY = ("Parameters", "Search h")  # of every trial together; not in a terminal, which is narrow
+_COSTS = ("Trials", "Failed", *_COSTLY)
 _CLASS_SHOWN = ("precision", "recall", "f1")
+_WIDE = 4  # place of the last column that has an interval in LaTeX
+_CLASS_COLUMNS = 2 + len(_CLASS_SHOWN)  # without the confusion matrix
+BESIDE = (
+    "Published under the same protocol, not recomputed, neither ranked nor tested; beside means over folds "
+    "of this bundle, as papers report them"
+)
 _SEARCHES = ("trials", "random")  # the files of a search: its own trials, the random search beside it
 _COUNTS = ("trials", "complete", "pruned", "failed")
-_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}
 
 
 def write(folder: Path) -> list[dict[str, Any]]:
@@ -63,7 +66,8 @@ def verify(folder: Path) -> list[str]:
 def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
     """Return every table of the bundle, relative path → text."""
     corpus, splits = read_json(folder / "corpus.json"), read_json(folder / "splits.json")
-    about = caption(corpus, splits, tables)
+    about, name = caption(corpus, splits, tables), bundle.read_study(folder)["name"]
+    others = published.of(corpus["name"], splits["protocol"])
     content = {
         "schema_version": SCHEMA_VERSION,
         "corpus": {key: corpus[key] for key in ("name", "version", "digest", "complete", "modified")},
@@ -79,11 +83,14 @@ def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
         title = f"{system}, per class, %. {about}"
         out[f"per_class/{system}.csv"] = csv_text(list(rows[0]), rows)
         out[f"per_class/{system}.md"] = markdown(header, cells, title)
-        out[f"per_class/{system}.tex"] = latex(header, cells, title)
+        # LaTeX without the confusion matrix, which is a figure: a column must hold the table
+        brief = [line[:_CLASS_COLUMNS] for line in (header, *cells)]
+        out[f"per_class/{system}.tex"] = latex(brief[0], brief[1:], title, f"{name}-{system}")
     header, cells = _cells(tables.leaderboard)
     out["pairwise.csv"] = csv_text(scores.PAIR_COLUMNS, tables.pairwise)
-    out["leaderboard.md"] = markdown(header, cells, about)
-    out["leaderboard.tex"] = latex(header, cells, about)
+    out["leaderboard.md"] = markdown(header, cells, about) + _published_markdown(tables.leaderboard, others)
+    brief = [[_without_interval(cell, place) for place, cell in enumerate(line)] for line in cells]
+    out["leaderboard.tex"] = latex(header, brief, about, name, _below(tables.leaderboard, others))
     out["leaderboard.json"] = json_text(content)
     out["leaderboard.csv"] = csv_text(scores.COLUMNS, tables.leaderboard)
     return out
@@ -98,8 +105,8 @@ def _validation(folder: Path) -> dict[str, str]:
         best = {"searched": _best(tpe), "random": _best(random), "published": _best(published)}
         row = {"system": place.name, **best, **_counts("", tpe), **_counts("random_", random)}
         rows.append(row)
-        shown = [_percent(row, name) for name in best]
-        counts = [" / ".join(_plain(row[f"{kind}{c}"]) for c in _COUNTS) for kind in ("", "random_")]
+        shown = [percent(row, name) for name in best]
+        counts = [" / ".join(plain(row[f"{kind}{c}"]) for c in _COUNTS) for kind in ("", "random_")]
         cells.append([place.name, *shown, *counts])
     about = (
         "Inner-validation UAR of the best complete trial, mean over folds: of the search, which alone "
@@ -153,37 +160,73 @@ def _count(number: int, noun: str) -> str:
 def text(rows: Sequence[Row], caption: str = "") -> str:
     """Return the leaderboard as a table for a terminal, aligned, without escapes of any kind."""
     header, cells = _cells(rows)
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    table = [header, ["─" * width for width in widths], *cells]
-    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
-    printable = ("".join(c if c.isprintable() else "?" for c in line) for line in lines)
-    return "\n".join([*printable, *([caption] if caption else [])])
+    shown = len(header) - len(_COSTLY)
+    return formats.text(header[:shown], [line[:shown] for line in cells], caption)
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """Return a Markdown table under its caption; names cannot open a cell, a tag or a link."""
-    lines = [[_markdown(cell) for cell in row] for row in (header, *rows)]
-    lines.insert(1, ["---"] * len(header))
-    return _markdown(caption) + "\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def _below(rows: Sequence[Row], others: Sequence[Published]) -> Below | None:
+    """Return published numbers below a rule, in the leaderboard's columns, beside our means over folds."""
+    if not others:
+        return None
+    systems = [other for other in others if other.kind == "system"]
+    known = ["; ".join(filter(None, (other.reference, other.caveat))) for other in systems]
+    sources = list(dict.fromkeys(known))
+    lines = [_beside(f"{row['system']} (here)", _fold_means(row)) for row in rows if row["rank"]]
+    for other, source in zip(systems, known, strict=True):
+        lines.append(_beside(f"{other.system} [{sources.index(source) + 1}]", other.values))
+    notes = [f"[{number}] {source}" for number, source in enumerate(sources, 1)]
+    notes.insert(0, f"{BESIDE}.")
+    return Below(
+        "Published, and means over folds",
+        lines,
+        notes + [other.note for other in others if other.kind == "note"],
+    )
 
 
-def latex(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> str:
-    """Return a booktabs table as LaTeX; needs \\usepackage{booktabs}."""
-    head, *body = (" & ".join(map(_latex, line)) + r" \\" for line in (header, *rows))
-    columns = "l" * len(header)
-    begin = [rf"\begin{{table}}\centering\caption{{{_latex(caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]
-    end = [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
-    return "\n".join([*begin, r"\toprule", head, r"\midrule", *body, *end])
+def _without_interval(cell: str, place: int) -> str:
+    """Return a cell of the leaderboard as LaTeX shows it: beyond UAR and accuracy no interval, for width."""
+    return cell.partition(" [")[0] if place > _WIDE else cell
+
+
+def _beside(name: str, values: Mapping[str, Any]) -> list[str]:
+    return ["", name, "", *(percent(values, metric) for metric in _SHOWN), *[""] * len(_COSTS)]
+
+
+def _fold_means(row: Row) -> Row:
+    return {name: row.get(f"{name}_fold_mean") for name in _SHOWN}
+
+
+def _published_markdown(rows: Sequence[Row], others: Sequence[Published]) -> str:
+    """Return what stands below the rule of leaderboard.md; empty without a published number."""
+    if not others:
+        return ""
+    systems = [other for other in others if other.kind == "system"]
+    names = [name for name in SHARES if any(name in other.values for other in systems)]
+    header = ["System", *(f"{METRICS[name].title} %" for name in names), "Source", "Caveat"]
+    ours = [
+        [f"{row['system']} (here)", *(percent(_fold_means(row), name) for name in names), "this bundle", ""]
+        for row in rows
+        if row["rank"]
+    ]
+    theirs = [
+        [other.system, *(percent(other.values, name) for name in names), other.reference, other.caveat]
+        for other in systems
+    ]
+    notes = "".join(f"\n{markdown_text(other.note)}\n" for other in others if other.kind == "note")
+    return f"\n---\n\n{markdown(header, ours + theirs, f'{BESIDE}:')}{notes}"
 
 
 def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    header = ["#", "System", "Ties", *(f"{METRICS[name].title} %" for name in _SHOWN), "Trials", "Failed"]
+    """Return header and cells of the leaderboard; a terminal shows all but what a search cost."""
+    header = ["#", "System", "Ties", *(f"{METRICS[name].title} %" for name in _SHOWN), *_COSTS]
     cells = [
         [
-            *(_plain(row[key]) for key in ("rank", "system", "tie_group")),
-            *(_percent(row, name) for name in _SHOWN),
-            _plain(row["trials"]),
-            _plain((row["failed_trials"] or 0) + (row["failed_runs"] or 0)),
+            *(plain(row.get(key)) for key in ("rank", "system", "tie_group")),
+            *(percent(row, name) for name in _SHOWN),
+            plain(row.get("trials")),
+            plain((row.get("failed_trials") or 0) + (row.get("failed_runs") or 0)),
+            plain(row.get("parameters")),
+            "" if row.get("search_seconds") is None else f"{row['search_seconds'] / 3600:.2f}",
         ]
         for row in rows
     ]
@@ -194,29 +237,7 @@ def _class_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     header = ["Class", "Support", "Precision", "Recall", "F1", *(f"as {row['class']}" for row in rows)]
     cells = []
     for row in rows:
-        shares = [_percent(row, name) for name in _CLASS_SHOWN]
+        shares = [percent(row, name) for name in _CLASS_SHOWN]
         confusion = [f"{row['as_' + other['class']]:.1f}" for other in rows]
-        cells.append([row["class"], _plain(row["support"]), *shares, *confusion])
+        cells.append([row["class"], plain(row["support"]), *shares, *confusion])
     return header, cells
-
-
-def _plain(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _percent(row: Row, name: str) -> str:
-    """`61.2 [55.0, 67.3]`, without the interval where there is none."""
-    point, *limits = [row.get(key) for key in (name, f"{name}_lo", f"{name}_hi")]
-    if point is None:
-        return ""
-    low, high = [f"{100 * limit:.1f}" for limit in limits if limit is not None] or ("", "")
-    return f"{100 * point:.1f}" + (f" [{low}, {high}]" if low else "")
-
-
-def _markdown(text: str) -> str:
-    text = " ".join(text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").split())
-    return re.sub(r"([\\`*_|\[\]])", r"\\\1", text)
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))

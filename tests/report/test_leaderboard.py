@@ -70,11 +70,12 @@ def test_fault_53_names_are_escaped_in_every_table(tmp_path):
         cells = [len(re.findall(r"(?<!\\)\|", line)) for line in (header, *lines)]
         assert len(set(cells)) == 1, table
     for table in folder.rglob("*.tex"):
-        text = table.read_text()
+        text = table.read_text().partition("\n")[2]  # a comment names the packages
         assert r"\write18" not in text and r"\textbackslash{}write18\{\}" in text
-        assert not re.search(r"(?<!\\)[%#_]", text)
+        assert not re.search(r"(?<!\\)[%#_](?!$)", text, re.MULTILINE)
         rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-        assert len({len(re.findall(r"(?<!\\)&", row)) for row in rows}) == 1
+        cells = [len(re.findall(r"(?<!\\)&", row)) + row.count(r"\multicolumn{2}") for row in rows]
+        assert len(set(cells)) == 1, table
 
 
 def test_terminal_escapes_in_a_name_stay_harmless():
