@@ -18,20 +18,20 @@ ROW_NAMES = ("system", "system_a", "system_b", "class")  # the columns that name
 _FORMULA = tuple("=+-@\t\r")  # a spreadsheet would run a cell that starts so
 
 
-def write_texts(folder: Path, files: Mapping[str, str]) -> None:
-    """Write all `files` (relative path → text) or none: staged and synced first, then renamed in order.
+def write_texts(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write all `files` (relative path → content) or none: staged and synced first, then renamed in order.
 
     Raises:
         SerbenchError: the disk is full or read-only; what stood there before is untouched.
     """
     staged: list[tuple[Path, Path]] = []
     try:
-        for name, text in files.items():
+        for name, content in files.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             staged.append((target.with_name(f".{target.name}.{os.getpid()}.tmp"), target))
             with staged[-1][0].open("wb") as file:
-                file.write(text.encode())
+                file.write(content if isinstance(content, bytes) else content.encode())
                 file.flush()
                 os.fsync(file.fileno())
         for temporary, target in staged:

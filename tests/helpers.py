@@ -58,6 +58,7 @@ def make_bundle(
     systems: dict[str, float] | None = None,
     name: str = "made",
     seal: bool = True,
+    pictures: bool = False,
 ) -> Path:
     """Write a bundle and return its folder.
 
@@ -107,7 +108,7 @@ def make_bundle(
                 bundle.write_run(folder, run, result, [{"step": 1, "loss": 0.5, "lr": None}], card.classes)
             if system in systems:
                 _write_search(folder / "searches" / system / f"fold-{fold.number}")
-    leaderboard.write(folder)
+    leaderboard.write(folder, pictures=pictures)
     bundle.write_card(folder)
     if seal:
         bundle.seal(folder)

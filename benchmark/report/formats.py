@@ -103,7 +103,7 @@ def latex(
         title = rf"\multicolumn{{{width}}}{{l}}{{\emph{{{latex_text(below.title)}}}}} \\"
         lines += [r"\midrule", title, *(_line(row, kinds) for row in below.rows)]
         told = r"\\ ".join(map(latex_text, below.notes))
-        notes = [rf"\par\smallskip\parbox{{\textwidth}}{{\raggedright {told}}}"]
+        notes = [rf"\par\smallskip\parbox{{\textwidth}}{{\scriptsize\raggedright {told}}}"]
     return PREAMBLE + "\n".join(
         [
             r"\begin{table*}\centering",

@@ -9,7 +9,8 @@ from typing import Any
 from benchmark import bundle, scores
 from benchmark.files import csv_text, differences, json_text, parse, read_csv, read_json, write_texts
 from benchmark.metrics import METRICS
-from benchmark.report import formats, published
+from benchmark.report import evidence, figures, formats, published
+from benchmark.report.evidence import Evidence
 from benchmark.report.formats import Below, latex, markdown, markdown_text, percent, plain
 from benchmark.report.published import SHARES, Published
 from benchmark.schema import SCHEMA_VERSION
@@ -31,11 +32,30 @@ _SEARCHES = ("trials", "random")  # the files of a search: its own trials, the r
 _COUNTS = ("trials", "complete", "pruned", "failed")
 
 
-def write(folder: Path) -> list[dict[str, Any]]:
-    """Rebuild every table of a bundle from its files; return the rows of the leaderboard."""
+def write(folder: Path, *, pictures: bool = True) -> list[dict[str, Any]]:
+    """Rebuild every table of a bundle from its files, and the figures; return the rows of the leaderboard.
+
+    `verify` makes the tables again and compares each cell. Figures follow from the same files, but their
+    bytes depend on the version of Matplotlib: they are sealed by their checksums and not made again.
+    """
     tables = bundle.tables(folder)
-    write_texts(folder, files(folder, tables))
+    made: dict[str, str | bytes] = {**files(folder, tables)}
+    if pictures:
+        made |= _pictures(evidence.read(folder, tables))
+    write_texts(folder, made)
+    for old in folder.glob("figures/*"):  # of systems that are not there any more
+        if pictures and f"figures/{old.name}" not in made:
+            old.unlink()
     return tables.leaderboard
+
+
+def _pictures(known: Evidence) -> dict[str, bytes]:
+    """Return the files of every figure, relative path → bytes."""
+    made = {}
+    for drawing in figures.drawings(known):
+        made[f"figures/{drawing.name}.png"] = figures.png(drawing)
+        made[f"figures/{drawing.name}.pdf"] = figures.pdf(drawing)
+    return made
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ def test_caption_says_what_is_missing_modified_or_diagnostic(tmp_path):
     folder = make_bundle(tmp_path, corpus=corpus, seal=False)
     splits = files.read_json(folder / "splits.json")
     files.write_json(folder / "splits.json", splits | {"diagnostic": True})
-    leaderboard.write(folder)
+    leaderboard.write(folder, pictures=False)
     caption = files.read_json(folder / "leaderboard.json")["caption"]
     assert "63 of 1,440 clips, modified audio; speaker-2fold (diagnostic:" in caption
     assert "no intervals or ties: 7 test speakers: intervals and ties need 8" in caption
@@ -95,7 +95,7 @@ def test_validation_compares_the_search_with_random_search_and_the_published_tri
     for place, best in zip(places, (0.5, 0.7), strict=True):
         search(place, [("COMPLETE", 0.4), ("COMPLETE", best), ("PRUNED", 0.9), ("FAILED", None)])
         search(place, [("COMPLETE", best - 0.1), ("FAILED", None)], "random")
-    leaderboard.write(folder)
+    leaderboard.write(folder, pictures=False)
     (row,) = files.read_csv(folder / "validation.csv")
     found = {key: float(row[key]) for key in ("searched", "random", "published")}
     assert found == pytest.approx({"searched": 0.6, "random": 0.5, "published": 0.4})
@@ -117,7 +117,7 @@ def test_validation_is_empty_where_a_fold_has_no_baseline_or_no_complete_trial(t
     for place in folder.glob("searches/svm/fold-*"):
         (place / "random.csv").unlink()
     search(folder / "searches/svm/fold-1", [("FAILED", None), ("COMPLETE", 0.5)])
-    leaderboard.write(folder)
+    leaderboard.write(folder, pictures=False)
     (row,) = files.read_csv(folder / "validation.csv")
     assert (row["searched"], row["random"], row["published"]) == ("0.5", "", "")
     assert row["trials"] == "6" and row["random_trials"] == row["random_failed"] == ""

@@ -50,7 +50,7 @@ def folder(tmp_path):
     )
     splits = files.read_json(folder / "splits.json")
     files.write_json(folder / "splits.json", splits | {"protocol": "luna-jimenez-5fold"})
-    leaderboard.write(folder)
+    leaderboard.write(folder, pictures=False)
     return folder
 
 

@@ -1,0 +1,105 @@
+"""What the reader's side shows of a bundle, read once from its files: runs, searches, histories, tables."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark import bundle, space
+from benchmark.files import read_csv, read_json
+from benchmark.scores import Run, Tables
+
+Rows = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Search:
+    """One system × fold: text cells as the files have them."""
+
+    system: str
+    fold: int
+    trials: Rows  # in the order of their numbers
+    random: Rows  # the random search beside it; empty where the study left it out
+    steps: Rows
+    best: Mapping[str, Any]
+    cpus: float  # of one trial
+    log: frozenset[str]  # parameters searched on a log scale
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A bundle's content."""
+
+    name: str
+    corpus: Mapping[str, Any]
+    splits: Mapping[str, Any]
+    study: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    audit: Mapping[str, Any]
+    tables: Tables
+    runs: Sequence[Run]
+    searches: Mapping[str, Sequence[Search]]  # system → its folds in order
+    histories: Mapping[str, Sequence[tuple[int, int, Rows]]]  # system → fold, seed, rows of step, loss, lr
+
+    @property
+    def ranked(self) -> list[str]:
+        """Searched systems, best first."""
+        return [row["system"] for row in self.tables.leaderboard if row["rank"]]
+
+    def runs_of(self, system: str) -> list[Run]:
+        """Return a system's runs."""
+        return [run for run in self.runs if run.system == system]
+
+
+def read(folder: Path, tables: Tables) -> Evidence:
+    """Read a bundle; `tables` are what its predictions give."""
+    study = bundle.read_study(folder)
+    return Evidence(
+        name=study["name"],
+        corpus=read_json(folder / "corpus.json"),
+        splits=read_json(folder / "splits.json"),
+        study=study,
+        environment=read_json(folder / "environment.json"),
+        audit=read_json(folder / "audit.json"),
+        tables=tables,
+        runs=bundle.read_runs(folder),
+        searches=_searches(folder),
+        histories=_histories(folder, set(study["systems"])),
+    )
+
+
+def _searches(folder: Path) -> dict[str, list[Search]]:
+    found: dict[str, list[Search]] = defaultdict(list)
+    for path in folder.glob("searches/*/fold-*/trials.csv"):
+        there = space.load(path.with_name("space.yaml"))
+        random = path.with_name("random.csv")
+        found[path.parts[-3]].append(
+            Search(
+                system=path.parts[-3],
+                fold=int(path.parts[-2].removeprefix("fold-")),
+                trials=_by_number(read_csv(path)),
+                random=_by_number(read_csv(random)) if random.exists() else (),
+                steps=read_csv(path.with_name("steps.csv")),
+                best=read_json(path.with_name("best.json")),
+                cpus=float(there.resources["cpus"]),
+                log=frozenset(parameter.name for parameter in there.search if parameter.log),
+            )
+        )
+    return {system: sorted(own, key=lambda s: s.fold) for system, own in sorted(found.items())}
+
+
+def _by_number(rows: Rows) -> list[Mapping[str, str]]:
+    return sorted(rows, key=lambda row: int(row["number"]))
+
+
+def _histories(folder: Path, systems: set[str]) -> dict[str, list[tuple[int, int, Rows]]]:
+    found: dict[str, list[tuple[int, int, Rows]]] = defaultdict(list)
+    for path in folder.glob("runs/*/fold-*/seed-*/history.csv"):
+        system, fold, seed = path.parts[-4:-1]
+        if system in systems:
+            place = int(fold.removeprefix("fold-")), int(seed.removeprefix("seed-"))
+            found[system].append((*place, read_csv(path)))
+    return {system: sorted(own, key=lambda h: h[:2]) for system, own in found.items()}
