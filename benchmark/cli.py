@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--corpus", help="name of a corpus: see `serbench list corpora`")
     _corpus_options(command)
     command.add_argument("--protocol", help="default: luna-jimenez-5fold on ravdess, else speaker-5fold")
-    command.add_argument("--families", help="systems, separated by commas (default: all)")
+    command.add_argument("--families", help="systems, separated by commas (default: all whose weights are here)")
     command.add_argument("--trials", type=int, help="trials of each search (default: 40)")
     command.add_argument("--time-budget", type=duration, help="wall time of each search, e.g. 30m")
     command.add_argument("--seeds", type=int, help="refits of each selected configuration (default: 5)")
@@ -179,12 +179,16 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
     """Run a study to a sealed bundle and print its leaderboard."""
     from benchmark import study
     from benchmark.report import leaderboard
-    from benchmark.spec import resolve
+    from benchmark.spec import at_hand, resolve
 
     names = ("name", "corpus", "protocol", "trials", "seeds", "sampler", "inner_folds", "concurrency")
     given = {name: getattr(args, name) for name in (*names, "time_budget", "max_bad")}
     given["systems"] = tuple(name.strip() for name in args.families.split(",")) if args.families else None
     given |= {"prune": False if args.no_prune else None, "allow_modified": args.allow_modified or None}
+    if args.study is None and not given["systems"]:
+        given["systems"], skipped = at_hand(_cache(args), args.spaces)
+        for system, command in skipped.items():
+            print(f"skipped: {system}, whose weights are not here: {command}", file=sys.stderr)
     spec, frozen = resolve(args.study, given, args.spaces)
     place = study.Place(
         out=args.out, cache=_cache(args), root=args.root, address=args.address, storage=args.storage,

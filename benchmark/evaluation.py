@@ -17,9 +17,11 @@ import numpy as np
 
 from benchmark import bundle, cluster, files, records, registry, trainable
 from benchmark.families._common import TrialFailed
-from benchmark.schema import Fold, SerbenchError, digest
+from benchmark.schema import Fold, SerbenchError, canonical_json, digest
 from benchmark.scores import Run
+from benchmark.sequences import Sequences
 
+Data = np.ndarray | Sequences
 MAJORITY = "majority"
 ATTEMPTS = 2  # a refit that fails is tried once more, then stands as the constant predictor
 
@@ -37,6 +39,7 @@ class Refit:
     config: Mapping[str, Any]
     cpus: float = 1
     gpus: float = 0
+    weights: str = ""  # name of the pretrained ones
 
     @property
     def folder(self) -> str:
@@ -56,18 +59,24 @@ class Fitted:
 
 
 def training_seed(study: str, refit: Refit) -> int:
-    """Return the 31-bit seed of a refit, from the study's digest and the run's place in it."""
-    return int(digest([study, refit.system, refit.fold, refit.seed])[:8], 16) >> 1
+    """Return the 31-bit seed of a refit, from the study's digest and the run's place in it.
+
+    It is the same for a system and its published row: where the search chose that, they are one model.
+    """
+    system = refit.system.removesuffix("-published")
+    return int(digest([study, system, refit.fold, refit.seed])[:8], 16) >> 1
 
 
-def fit(family: str, config: Mapping[str, Any], data: tuple[Any], seed: int, threads: int) -> Fitted:
+def fit(family: str, config: Mapping[str, Any], data: tuple[Any, ...], seed: int, threads: int) -> Fitted:
     """Fit in a worker on the whole training part of a fold; never raises."""
-    failure, part = "", cluster.get(data[0])
+    failure, (part, *weights) = "", map(cluster.get, data)
     module = registry.family(family)  # imported before the clock starts
     for _ in range(ATTEMPTS):
         begun = perf_counter()
         try:
-            model, history = trainable.refit(module, config, part, seed=seed, threads=threads)
+            model, history = trainable.refit(
+                module, config, part, seed=seed, threads=threads, weights=weights[0] if weights else None
+            )
             if not np.isfinite(model.predict_proba(part.x)).all():
                 raise TrialFailed("the model's probabilities are not finite")
             with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +88,7 @@ def fit(family: str, config: Mapping[str, Any], data: tuple[Any], seed: int, thr
     return Fitted({}, 0, perf_counter() - begun, [], failure)
 
 
-def predict(family: str, files: Mapping[str, bytes], x: np.ndarray) -> np.ndarray:
+def predict(family: str, files: Mapping[str, bytes], x: Data) -> np.ndarray:
     """Return the (clips, classes) probabilities of a stored model, in a worker."""
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
@@ -93,18 +102,26 @@ def priors(part: trainable.TrainingPart) -> np.ndarray:
 
 
 def fit_all(
-    refits: Sequence[Refit], parts: Mapping[tuple[str, int], Any], study: str
+    refits: Sequence[Refit], parts: Mapping[tuple[str, int], Any], weights: Mapping[str, Any], study: str
 ) -> Iterator[tuple[Refit, Fitted]]:
     """Fit every refit on the cluster; yield each as it ends.
 
     What stays the same over seeds is computed once: a family that is not SEEDED is fitted for its
-    first missing seed, and the others share that model.
+    first missing seed, and the others share that model; so do a system and its published row where the
+    search chose the published configuration.
+
+    Args:
+        parts: (feature set, fold) → reference of its training part in the object store.
+        weights: name → reference of pretrained weights there.
+        study: its digest.
     """
-    leaders: dict[tuple[str, int, int], list[Refit]] = {}
+    leaders: dict[tuple[Any, ...], list[Refit]] = {}
     for refit in refits:
         if refit.family != MAJORITY:
             seeded = registry.family(refit.family).SEEDED
-            leaders.setdefault((refit.system, refit.fold, refit.seed if seeded else 0), []).append(refit)
+            system = refit.system.removesuffix("-published")
+            key = (system, refit.fold, refit.seed if seeded else 0, canonical_json(dict(refit.config)))
+            leaders.setdefault(key, []).append(refit)
         else:
             yield refit, Fitted({}, 0, 0.0, [])
     groups = list(leaders.values())
@@ -114,7 +131,10 @@ def fit_all(
             (
                 group[0].family,
                 dict(group[0].config),
-                (parts[group[0].features, group[0].fold],),
+                (
+                    parts[group[0].features, group[0].fold],
+                    *([weights[group[0].weights]] if group[0].weights else []),
+                ),
                 training_seed(study, group[0]),
                 max(1, int(needs[0])),
             )
@@ -130,7 +150,7 @@ def fit_all(
 def open_test(
     fold: Fold,
     fitted: Sequence[tuple[Refit, Fitted]],
-    features: Callable[[str, tuple[str, ...]], np.ndarray],
+    features: Callable[[str, tuple[str, ...]], Data],
     truth: np.ndarray,
     speakers: Sequence[str],
     constant: np.ndarray,
@@ -138,7 +158,7 @@ def open_test(
     """Score the refits of one fold on its test speakers: each test part is opened here and only here.
 
     Args:
-        features: (feature set, ids) → (clips, columns).
+        features: (feature set, ids) → (clips, columns), or Sequences.
         truth: (clips,) class index of each test clip, in the order of `fold.test`.
         constant: (classes,) training priors, for `majority` and refits that failed.
     """

@@ -7,12 +7,14 @@ looked through before a byte of it is written, and unpacked beside its place, th
 from __future__ import annotations
 
 import re
+import shutil
 import stat
 import tempfile
 import time
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -48,32 +50,109 @@ KNOWN = {
 }
 
 
+@dataclass(frozen=True)
+class Weights:
+    """A file of pretrained weights that can be fetched. No hash of these is published: a bundle records it."""
+
+    url: str
+    about: str
+    bytes: int = 0  # unknown
+    hash: None = None
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return PurePosixPath(self.url).name
+
+
+HUB = "https://huggingface.co/{}/resolve/main/model.safetensors"
+WEIGHTS = {
+    "mn04-audioset": Weights(
+        "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt",
+        "EfficientAT mn04 on AudioSet, MIT licence, doi 10.1109/ICASSP49357.2023.10096110",
+    ),
+    "ast-audioset": Weights(
+        HUB.format("MIT/ast-finetuned-audioset-10-10-0.4593"),
+        "AST-base on ImageNet and AudioSet, BSD-3-Clause, doi 10.21437/Interspeech.2021-698",
+    ),
+    "deit-base-imagenet": Weights(
+        HUB.format("timm/deit_base_distilled_patch16_384.fb_in1k"),
+        "DeiT-base distilled on ImageNet, Apache-2.0, arXiv 2012.12877",
+    ),
+    "mobilenetv3-imagenet": Weights(
+        HUB.format("timm/mobilenetv3_large_100.ra_in1k"),
+        "timm's mobilenetv3_large_100 on ImageNet, Apache-2.0, arXiv 1905.02244",
+    ),
+}
+
+
+def weights(name: str, cache_folder: Path) -> Path | None:
+    """Return the file of the pretrained weights `name` in the cache, None where there is none."""
+    found = sorted((cache_folder / "weights" / name).glob("*"))
+    return found[0] if found else None
+
+
+def command(name: str) -> str:
+    """Return the command that brings weights into the cache."""
+    return f"serbench fetch {name}    (or --from FILE: {WEIGHTS[name].url})"
+
+
+def _fetch_weights(name: str, cache_folder: Path, source: Path | None) -> Path:
+    from benchmark.networks.weights import read_weights
+
+    entry = WEIGHTS[name]
+    if found := weights(name, cache_folder):
+        return found
+    folder = cache_folder / "weights"
+    with _room(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if source and not source.is_file():
+            raise SerbenchError(f"fetch: --from must name a file, but {source} is none; give {entry.file}")
+        file = source or _download(entry, folder)
+        read_weights(file)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as aside:
+            shutil.copy(file, Path(aside) / file.name)
+            (folder / name).mkdir(exist_ok=True)
+            (Path(aside) / file.name).replace(folder / name / file.name)
+        if source is None:
+            file.unlink()
+    return folder / name / file.name
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SerbenchError(
+            f"fetch: {folder} must be writable and have room, but: {error}; "
+            "make room, or choose another folder with --cache"
+        ) from error
+
+
 def fetch(name: str, cache_folder: Path, source: Path | None = None) -> Path:
-    """Return the folder of corpus `name` in the cache, bringing it there first where it is not.
+    """Return the folder of corpus, or the file of weights `name` in the cache, brought there if it is not.
 
     Args:
-        source: the archive, already on this machine; else it is downloaded.
+        source: the archive or file of weights, already on this machine; else it is downloaded.
 
     Raises:
         UsageError: nothing of that name can be fetched.
         SerbenchError: no connection, wrong hash, an archive that is damaged or unsafe, or no room on the
             disk; nothing enters the cache.
     """
-    entry = KNOWN[registry.closest(name, KNOWN, "thing to fetch")]
+    if registry.closest(name, (*KNOWN, *WEIGHTS), "thing to fetch") in WEIGHTS:
+        return _fetch_weights(name, cache_folder, source)
+    entry = KNOWN[name]
     target = cache_folder / "corpora" / name
     if target.exists():
         return target
-    try:
+    with _room(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
         archive = _checked(source, entry) if source else _download(entry, target.parent)
         extract(archive, target)
         if source is None:
             archive.unlink()
-    except OSError as error:
-        raise SerbenchError(
-            f"fetch: {target.parent} must be writable and have room, but: {error}; "
-            "make room, or choose another folder with --cache"
-        ) from error
     return target
 
 
@@ -129,7 +208,7 @@ def _checked(source: Path, entry: Known) -> Path:
     return source
 
 
-def _download(entry: Known, folder: Path) -> Path:
+def _download(entry: Known | Weights, folder: Path) -> Path:
     """Download to `folder`, through a `.part` file that outlives a break but not a wrong hash."""
     import pooch
     import requests
@@ -148,12 +227,12 @@ def _download(entry: Known, folder: Path) -> Path:
     except requests.RequestException as error:
         have = part.stat().st_size if part.exists() else 0
         raise SerbenchError(
-            f"fetch: {entry.url} must be reachable, but: {error}; {have} of {entry.bytes} bytes are kept: "
+            f"fetch: {entry.url} must be reachable, but: {error}; {have} of {entry.bytes or 'unknown'} bytes are kept: "
             "run it again to go on, or give the file with --from"
         ) from error
 
 
-def _collect(entry: Known, part: Path) -> None:
+def _collect(entry: Known | Weights, part: Path) -> None:
     """Append to `part` what it lacks; a broken connection is taken up again, with growing pauses."""
     import requests
     from rich.console import Console
@@ -161,7 +240,7 @@ def _collect(entry: Known, part: Path) -> None:
 
     columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(entry.file, total=entry.bytes)
+        bar = progress.add_task(entry.file, total=entry.bytes or None)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 for have in _receive(entry, part):
@@ -173,12 +252,12 @@ def _collect(entry: Known, part: Path) -> None:
                 time.sleep(0.2 * 2**attempt)
 
 
-def _receive(entry: Known, part: Path) -> Iterator[int]:
+def _receive(entry: Known | Weights, part: Path) -> Iterator[int]:
     """Append the rest of the archive to `part`, yielding the bytes there are; a server may start it over."""
     import requests
 
     have = part.stat().st_size if part.exists() else 0
-    if have == entry.bytes:  # complete, but the call ended before its hash was looked at
+    if have and have == entry.bytes:  # complete, but the call ended before its hash was looked at
         return
     headers = {"Range": f"bytes={have}-", "Accept-Encoding": "identity"}
     with requests.get(entry.url, headers=headers, stream=True, timeout=30) as response:
@@ -189,5 +268,5 @@ def _receive(entry: Known, part: Path) -> Iterator[int]:
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
                 yield file.tell()
-                if file.tell() > entry.bytes:  # another file: its hash will say so
+                if 0 < entry.bytes < file.tell():  # another file: its hash will say so
                     return

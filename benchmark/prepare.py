@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import hashlib
 import logging
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from benchmark import audio, fetch, registry
 from benchmark.cache import Cache
 from benchmark.cores import spread
 from benchmark.schema import Corpus, FeatureTable, Quarantined, SerbenchError, UsageError, Utterance, digest
+from benchmark.sequences import Sequences
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -93,24 +95,68 @@ def prepare(
     return Corpus(card, tuple(accepted), tuple(quarantined), complete, modified, tuple(notes)), base
 
 
+def feature_digest(name: str, cache_folder: Path) -> str:
+    """Return what tells features apart: settings and version and, where they need any, the weights."""
+    if "+" in name:
+        return digest([feature_digest(part, cache_folder) for part in name.split("+")])
+    feature = registry.feature(name)
+    path = feature_weights(name, cache_folder)
+    return digest([feature.digest(), sha256(path)]) if path else str(feature.digest())
+
+
+def feature_weights(name: str, cache_folder: Path) -> Path | None:
+    """Return the file of the weights that a feature set needs, None if it needs none."""
+    needed = getattr(registry.feature(name), "WEIGHTS", None)
+    return weights_file(needed, cache_folder, f"feature set {name}") if needed else None
+
+
+def weights_file(name: str, cache_folder: Path, what: str) -> Path:
+    """Return the file of pretrained weights.
+
+    Raises:
+        UsageError: it is not in the cache; the command that brings it is named.
+    """
+    path = fetch.weights(name, cache_folder)
+    if path is None:
+        raise UsageError(f"{what} needs the weights {name}: {fetch.command(name)}")
+    return path
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def feature_table(corpus: Corpus, root: Path, feature_name: str, cache_folder: Path) -> FeatureTable:
     """Return the features of every utterance, from the cache where its content was seen before.
 
+    `a+b` sets the columns of two feature sets beside one another.
+
     Raises:
         SerbenchError: a file is no longer what `prepare` checked.
+        UsageError: the features need pretrained weights that are not in the cache.
     """
+    if "+" in feature_name:
+        parts = [feature_table(corpus, root, part, cache_folder) for part in feature_name.split("+")]
+        columns = tuple(column for part in parts for column in part.columns)
+        beside = np.hstack([np.asarray(part.values) for part in parts])
+        return FeatureTable(feature_name, parts[0].ids, columns, beside)
     feature = registry.feature(feature_name)
+    weights = feature_weights(feature_name, cache_folder)
     store = Cache(cache_folder / "features")
-    version = feature.digest()
+    version = feature_digest(feature_name, cache_folder)
     keys = [digest([clip.digest, version]) for clip in corpus.utterances]
     clips = dict(zip(keys, corpus.utterances, strict=True))  # doubled audio is computed once
     rows = {key: row for key in clips if (row := store.get(key)) is not None}
     missing = {key: clip for key, clip in clips.items() if key not in rows}
-    results = spread(partial(_extract, root, feature_name), list(missing.values()))
+    results = spread(partial(_extract, root, feature_name, weights), list(missing.values()))
     for key, row in zip(missing, _shown(results, feature_name, len(clips), len(rows)), strict=True):
         store.put(key, row)
         rows[key] = row
-    values = np.stack([rows[key] for key in keys]).astype(np.float32, copy=False)
+    ordered = [rows[key] for key in keys]
+    sequence = getattr(feature, "SEQUENCE", False)
+    values = Sequences.of(ordered) if sequence else np.stack(ordered).astype(np.float32, copy=False)
     ids = tuple(clip.id for clip in corpus.utterances)
     return FeatureTable(feature_name, ids, tuple(feature.columns()), values)
 
@@ -184,7 +230,7 @@ def _inspect(root: Path, u: Utterance) -> Utterance | Quarantined:
     return replace(u, digest=clip.digest, sample_rate=clip.sample_rate, **facts)
 
 
-def _extract(root: Path, feature_name: str, u: Utterance) -> np.ndarray:
+def _extract(root: Path, feature_name: str, weights: Path | None, u: Utterance) -> np.ndarray:
     feature = registry.feature(feature_name)
     try:
         clip = audio.decode(root / u.path)
@@ -192,7 +238,8 @@ def _extract(root: Path, feature_name: str, u: Utterance) -> np.ndarray:
         raise SerbenchError(f"{u.path} was readable and is not now ({error.reason}): run again") from error
     if clip.digest != u.digest:
         raise SerbenchError(f"{u.path} has changed since it was checked: run again")
-    return feature.extract(audio.resample(audio.mono(clip), clip.sample_rate, feature.SAMPLE_RATE))
+    samples = audio.resample(audio.mono(clip), clip.sample_rate, feature.SAMPLE_RATE)
+    return feature.extract(samples, weights) if weights else feature.extract(samples)
 
 
 def _shown(results: Iterable[Result], what: str, total: int, done: int = 0) -> Iterable[Result]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # the command line imports this module and must be instant
     import numpy as np
 
+    from benchmark.sequences import Sequences
+
 SCHEMA_VERSION = 1
 
 
@@ -152,14 +154,14 @@ class Split:
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """One feature set over a corpus, a row an utterance."""
+    """One feature set over a corpus, a row or a sequence of frames an utterance."""
 
     name: str
     ids: tuple[str, ...]
     columns: tuple[str, ...]
-    values: np.ndarray  # (utterances, columns) float32, finite
+    values: np.ndarray | Sequences  # (utterances, columns) float32, or frames × columns of each; finite
 
-    def rows(self, ids: tuple[str, ...]) -> np.ndarray:
-        """Return the rows of `ids`, in that order: (len(ids), columns) float32."""
+    def rows(self, ids: tuple[str, ...]) -> np.ndarray | Sequences:
+        """Return the rows or sequences of `ids`, in that order."""
         position = {id_: row for row, id_ in enumerate(self.ids)}
         return self.values[[position[id_] for id_ in ids]]

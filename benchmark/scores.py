@@ -26,6 +26,8 @@ COLUMNS = (
     *_COSTS[3:],
 )
 IDENTITY = ("system", "family", "pretraining", "fold", "seed")  # of a run
+ABLATION_COLUMNS = ("family", "comparison", "system", "scratch", "effect", "lo", "hi", "p")
+PUBLISHED = "-published"
 PAIR_COLUMNS = ("system_a", "system_b", "effect", "lo", "hi", "p", "p_holm")
 _WITH_INTERVAL = [name for name, metric in METRICS.items() if "lo" in metric.parts]
 _PER_CLASS = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1}
@@ -54,6 +56,7 @@ class Tables:
     leaderboard: list[Row]  # ranked systems best first, then the others, best first
     per_class: dict[str, list[Row]]  # system → a row a class
     pairwise: list[Row]  # ranked systems only: effect = UAR of system_a − UAR of system_b
+    ablation: list[Row]  # pretrained − scratch of each family, searched and at one published recipe
     interval: Row  # method, level, resamples, seed, speakers, reason (why intervals are empty, or "")
 
 
@@ -117,7 +120,8 @@ def tables(
         "method": METHOD, "level": statistics.LEVEL, "resamples": resamples, "seed": bootstrap_seed,
         "speakers": len(speakers), "reason": "" if enough else reason,
     }  # fmt: skip
-    return Tables([rows[s] for s in order], classwise, pairs, interval)
+    ablation = _ablation(order, rows, samples, by_speaker, bootstrap_seed, len(speakers))
+    return Tables([rows[s] for s in order], classwise, pairs, ablation, interval)
 
 
 def _by_system(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -220,6 +224,30 @@ def _pairs(
     for pair, lo, hi, raw, adjusted in zip(pairs, low, high, p, statistics.holm(p), strict=True):
         pair |= {"lo": _number(lo), "hi": _number(hi), "p": _number(raw), "p_holm": _number(adjusted)}
     return pairs
+
+
+def _ablation(
+    order: Sequence[str],
+    rows: Mapping[str, Row],
+    samples: Mapping[str, np.ndarray],
+    by_speaker: Mapping[str, np.ndarray],
+    seed: int,
+    speakers: int,
+) -> list[Row]:
+    """Compare each pretrained network with itself from random: as searched, and at one published recipe."""
+    out: list[Row] = []
+    for system in order:
+        name = system.removesuffix(PUBLISHED)
+        family, _, pretraining = name.partition("@")
+        ending = system.removeprefix(name)
+        scratch = f"{family}@none{ending}"
+        if pretraining in ("", "none") or scratch not in rows:
+            continue
+        (pair,) = _pairs([system, scratch], rows, samples, by_speaker, seed, speakers)
+        comparison = "published recipe" if ending else "searched"
+        row = {"family": family, "comparison": comparison, "system": system, "scratch": scratch}
+        out.append(row | {key: pair[key] for key in ABLATION_COLUMNS[4:]})
+    return sorted(out, key=lambda row: (row["family"], row["comparison"] != "searched", row["system"]))
 
 
 def _number(value: Any) -> float | None:

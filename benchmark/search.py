@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from time import monotonic, perf_counter, time
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +29,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 import optuna
 from optuna.trial import TrialState
 from ray import tune
-from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
 from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.optuna import OptunaSearch
@@ -43,6 +46,7 @@ LONGEST = 10**6  # steps; no rung lies beyond
 WORKER_DEATHS = 2  # a trial whose worker or node dies starts again this often
 CRASHES = 3  # of Tune itself (its memory monitor ends a whole experiment), then the search gives up
 STARTUP = 10  # random configurations before TPE models anything (Optuna's default, said here)
+CURVES = ("train_uar", "validation_loss")  # of families that train by epochs; MLflow shows them
 BASELINE = "baseline"  # the random search beside TPE: i.i.d., no published trial, no pruning
 
 
@@ -61,7 +65,9 @@ class SearchTask:
     prune: bool
     concurrency: int
     storage: str  # Tune's own files, thrown away afterwards
-    data: Any  # reference of a TrainingPart in the object store
+    data: (
+        Any  # references in the object store: a TrainingPart and, where the system is pretrained, its weights
+    )
     time_budget: float | None = None  # seconds of wall time
     history: Sequence[TrialRecord] = field(default_factory=tuple)  # ended trials, in order of their end
 
@@ -229,7 +235,7 @@ class Recorder(Callback):
         trial_id = self._task.trial_id(trial.config["number"])
         known = self.running[trial_id][0].steps if trial_id in self.running else None
         if known is not None and "score" in result and result["step"] not in known:
-            values = {key: result[key] for key in ("score", "loss", "lr")}
+            values = {key: result[key] for key in ("score", "loss", "lr", *CURVES) if key in result}
             known[result["step"]] = values
             self._event("step", trial_id, step=result["step"], **values)
 
@@ -262,24 +268,45 @@ def _trial(config: dict[str, Any], task: SearchTask) -> None:
     begun = perf_counter()
     threads = max(1, int(task.space.resources["cpus"]))
 
-    def report(values: dict[str, Any]) -> None:
-        tune.report({**values, "elapsed": perf_counter() - begun})
+    def report(values: dict[str, Any], save: Callable[[Path], None] | None) -> None:
+        values = {**values, "elapsed": perf_counter() - begun}
+        if save is None:
+            tune.report(values)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            save(Path(folder))
+            tune.report(values, checkpoint=tune.Checkpoint.from_directory(folder))
 
     try:
-        run_trial(
-            family,
-            task.space.configuration(config["params"]),
-            cluster.get(task.data[0]),
-            inner_folds=task.inner_folds,
-            seed=seed_of(task.trial_id(config["number"])),
-            report=report,
-            threads=threads,
-            time_limit=float(task.space.resources["time_limit_s"]),
-        )
+        with _checkpoint() as folder:
+            part, *weights = map(cluster.get, task.data)
+            run_trial(
+                family,
+                task.space.configuration(config["params"]),
+                part,
+                inner_folds=task.inner_folds,
+                seed=seed_of(task.trial_id(config["number"])),
+                report=report,
+                threads=threads,
+                time_limit=float(task.space.resources["time_limit_s"]),
+                weights=weights[0] if weights else None,
+                checkpoint=folder,
+            )
     except Exception as error:  # the border of a trial: whatever broke is its reason
         told = isinstance(error, TrialFailed)
         reason = " ".join(f"{'' if told else type(error).__name__ + ': '}{error}".split())
         tune.report({"failed": reason[:500], "final": False, "elapsed": perf_counter() - begun})
+
+
+@contextmanager
+def _checkpoint() -> Iterator[Path | None]:
+    """Yield the folder of the checkpoint that a trial goes on from: its last worker died."""
+    found = tune.get_checkpoint()
+    if found is None:
+        yield None
+    else:
+        with found.as_directory() as folder:
+            yield Path(folder)
 
 
 def run_search(emit: Emit, task: SearchTask) -> None:
@@ -341,6 +368,7 @@ def _fit(task: SearchTask, missing: Sequence[int], recorder: Recorder, seconds: 
         run_config=RunConfig(
             name=name,
             storage_path=task.storage,
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
             failure_config=FailureConfig(max_failures=WORKER_DEATHS),
             callbacks=[recorder],
             verbose=0,

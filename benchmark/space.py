@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +19,10 @@ import yaml
 from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest, nearest
 
 REQUIRED = ("family", "features", "search", "published")
-TOP_LEVEL = (*REQUIRED, "schema_version", "pretraining", "fixed", "assumed", "resources", "pruning")
+TOP_LEVEL = (
+    *REQUIRED,
+    *("schema_version", "pretraining", "weights", "fixed", "assumed", "resources", "pruning"),
+)
 NUMBER = ("type", "low", "high", "log", "step", "when")
 ENTRY = {"float": NUMBER, "int": NUMBER, "categorical": ("type", "choices", "when")}
 NUMBERS: dict[str, tuple[type, ...]] = {"float": (int, float), "int": (int,)}
@@ -172,11 +175,15 @@ class Space:
     resources: Mapping[str, float]
     pruning: Mapping[str, float]
     text: str = ""
+    weights: Mapping[str, str] = field(default_factory=dict)  # pretraining → its name for `fetch`
 
     @property
     def digest(self) -> str:
         """SHA-256 of the content: comments and layout don't count, the order of parameters does."""
-        return digest({**asdict(self), "text": ""})
+        content = {**asdict(self), "text": ""}
+        if not self.weights:  # as it was before there were any
+            del content["weights"]
+        return digest(content)
 
     def sample(self, trial: Any) -> dict[str, Any]:
         """Draw a configuration define-by-run: only active parameters are asked for and returned."""
@@ -311,10 +318,15 @@ def parse(text: str, name: str, family: Any = None) -> Space:
     published, assumed = _published(search.values(), given, place), top.get("assumed", [])
     listed = isinstance(assumed, list) and all(key in [*published, *fixed] for key in assumed)
     need(top.where("assumed"), listed, f"assumed must list published or fixed names: {assumed!r}")
+    weights = _block(top, "weights")
+    for key, value in weights.items():
+        named = isinstance(value, str) and key != "none"
+        need(weights.where(key), named, f"{key} must be a pretraining and the name of its weights")
     needs, pruning = _numbers(top, "resources", RESOURCES), _numbers(top, "pruning", PRUNING)
     return Space(
         *(own, top["features"], top.get("pretraining"), dict(fixed), tuple(search.values())),
         *(published, tuple(assumed), needs, pruning, text),
+        weights=dict(weights),
     )
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from benchmark import protocols, registry, space
+from benchmark import fetch, protocols, registry, space
 from benchmark.schema import SCHEMA_VERSION, SerbenchError, UsageError, digest
 from benchmark.space import Space
 
@@ -63,16 +63,26 @@ class StudySpec:
 
     def space(self, system: str) -> Space:
         """Return the search space of `system`."""
-        family = registry.family(system.partition("@")[0])
-        return space.parse(self.spaces[system], f"{system}.yaml", family)
+        name, _, pretraining = system.partition("@")
+        found = space.parse(self.spaces[system], f"{system}.yaml", registry.family(name))
+        return replace(found, pretraining=pretraining) if pretraining else found
 
-    def digest(self, corpus_digest: str, fingerprint: str, features: Mapping[str, str]) -> str:
+    def weights(self, system: str) -> str:
+        """Return the name of the pretrained weights that the system's network starts from, or ""."""
+        found = self.space(system)
+        return found.weights.get(found.pretraining or "none", "")
+
+    def digest(
+        self, corpus_digest: str, fingerprint: str, features: Mapping[str, str], weights: Mapping[str, str]
+    ) -> str:
         """Return the study's digest: everything that a number depends on, times and names aside."""
         content = {key: value for key, value in asdict(self).items() if key not in NOT_HASHED}
         if self.time_budget is None:
             del content["time_budget"]
         content["spaces"] = {system: self.space(system).digest for system in self.systems}
-        return digest([content, corpus_digest, fingerprint, dict(features)])
+        return digest(
+            [content, corpus_digest, fingerprint, dict(features), *([dict(weights)] if weights else [])]
+        )
 
     def to_yaml(self, digests: Mapping[str, Any]) -> str:
         """Return the text of study.yaml: enough to run the study again."""
@@ -96,7 +106,9 @@ def default_protocol(corpus: str) -> str:
 
 
 def read_spaces(systems: tuple[str, ...], folder: Path | None) -> dict[str, str]:
-    """Return system → text of the family's YAML in `folder` (default: the packaged spaces).
+    """Return system → text of its YAML in `folder` (default: the packaged spaces), `<system>` or `<family>`.
+
+    A bare family that has pretrained weights is named with its default: `cnn` is `cnn@audioset`.
 
     Raises:
         UsageError: unknown family or pretraining. SerbenchError: an invalid YAML, with file and line.
@@ -105,13 +117,51 @@ def read_spaces(systems: tuple[str, ...], folder: Path | None) -> dict[str, str]
     for system in systems:
         family, _, pretraining = system.partition("@")
         registry.closest(family, registry.names("families"), "family")
-        path = (folder or SPACES) / f"{family}.yaml"
+        own = (folder or SPACES) / f"{system}.yaml"
+        path = own if own.exists() else (folder or SPACES) / f"{family}.yaml"
         loaded = space.load(path, registry.family(family))
-        if pretraining and pretraining != (loaded.pretraining or "none"):
-            offered = loaded.pretraining or "none"
-            raise UsageError(f"{family} has no pretraining {pretraining!r}: its space offers {offered}")
-        texts[system] = loaded.text
+        default = loaded.pretraining or "none"
+        offered = sorted({*loaded.weights, "none"}) if loaded.weights else [default]
+        if pretraining and pretraining not in offered:
+            raise UsageError(
+                f"{family} has no pretraining {pretraining!r}: its space offers {', '.join(offered)}"
+            )
+        name = system if pretraining or not loaded.weights else f"{family}@{default}"
+        texts[name] = loaded.text
     return texts
+
+
+def known_systems(folder: Path | None = None) -> tuple[str, ...]:
+    """Return every system that the spaces of `folder` (default: the packaged ones) describe, sorted."""
+    systems = set()
+    for path in (folder or SPACES).glob("*.yaml"):
+        loaded = space.load(path)
+        variants = [f"{path.stem}@{name}" for name in (*loaded.weights, "none")] if loaded.weights else []
+        systems.update([path.stem] if "@" in path.stem else variants or [path.stem])
+    return tuple(sorted(systems))
+
+
+def needed_weights(system: str, found: Space) -> tuple[str, ...]:
+    """Return the names of the pretrained weights that a system and its features need."""
+    pretraining = system.partition("@")[2] or found.pretraining or "none"
+    modules = map(registry.feature, found.features.split("+"))
+    names = (found.weights.get(pretraining), *(getattr(module, "WEIGHTS", None) for module in modules))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def at_hand(cache: Path, folder: Path | None = None) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the systems whose weights are in the cache, and the others with the command that brings them."""
+    have, skipped = [], {}
+    for system in known_systems(folder):
+        (text,) = read_spaces((system,), folder).values()
+        missing = [
+            n for n in needed_weights(system, space.parse(text, system)) if not fetch.weights(n, cache)
+        ]
+        if missing:
+            skipped[system] = fetch.command(missing[0])
+        else:
+            have.append(system)
+    return tuple(have), skipped
 
 
 def read_study(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -145,10 +195,14 @@ def make_spec(settings: Mapping[str, Any], spaces: Path | None = None) -> StudyS
         raise UsageError("run needs --corpus NAME or a study file: see `serbench list corpora`")
     systems = tuple(given.get("systems", registry.names("families")))
     frozen = {} if spaces else given.get("spaces", {})
-    read = read_spaces(tuple(system for system in systems if system not in frozen), spaces)
+    read = {system: read_spaces((system,), spaces) for system in systems if system not in frozen}
+    texts = {s: frozen[s] for s in systems if s in frozen} | {
+        k: v for r in read.values() for k, v in r.items()
+    }
+    systems = tuple(s for system in systems for s in (read[system] if system in read else (system,)))
     protocol = given.get("protocol", default_protocol(given["corpus"]))
     made = {
-        "systems": systems, "spaces": {s: frozen[s] if s in frozen else read[s] for s in systems},
+        "systems": systems, "spaces": {s: texts[s] for s in systems},
         "folds": tuple(given.get("folds", ())), "protocol": protocol,
         "name": given.get("name", f"{given['corpus']}-{protocol}"),
     }  # fmt: skip

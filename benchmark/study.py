@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmark import audit, bundle, cluster, environment, evaluation, prepare, protocols, records, registry
+from benchmark import audit, bundle, cluster, environment, evaluation, prepare, protocols, records
 from benchmark.evaluation import MAJORITY, Fitted, Refit
 from benchmark.journal import Journal
+from benchmark.networks.weights import read_weights
 from benchmark.progress import StudyProgress, step
 from benchmark.report import leaderboard
 from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError
@@ -47,6 +48,7 @@ class Study:
     corpus: Corpus
     split: Split
     tables: Mapping[str, FeatureTable]
+    weights: Mapping[str, Path]  # files of pretrained networks, by name
     digest: str
     digests: Mapping[str, Any]  # what study.yaml freezes, for whoever runs it again
 
@@ -115,10 +117,11 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
             for features in study.tables
             for fold in study.split.folds
         }
-        search(study, place, journal, parts, keep)
+        weights = {name: cluster.put(read_weights(path)) for name, path in study.weights.items()}
+        search(study, place, journal, parts, weights, keep)
         best = records.write_searches(folder, study, journal.state)
         for fold in study.split.folds:
-            evaluate(study, fold, place, journal, parts, best, keep)
+            evaluate(study, fold, place, journal, parts, weights, best, keep)
         leaderboard.write(folder)
         bundle.write_card(folder)
         bundle.seal(folder)
@@ -154,17 +157,24 @@ def plan(spec: StudySpec, place: Place) -> Study:
             raise UsageError(f"folds must be among 1 to {len(split.folds)}, but got {list(spec.folds)}")
         split = replace(split, folds=kept)
     names = sorted({spec.space(system).features for system in spec.systems})
+    weights = {}
+    for system in spec.systems:
+        if name := spec.weights(system):
+            weights[name] = prepare.weights_file(name, place.cache, system)
+    hashes = {name: prepare.sha256(path) for name, path in sorted(weights.items())}
     tables = {}
     for name in names:
         step(f"Features: {name}")
         tables[name] = prepare.feature_table(corpus, root, name, place.cache)
-    features = {name: registry.feature(name).digest() for name in names}
-    digest = spec.digest(corpus.digest, split.fingerprint, features)
-    digests = {
+    features = {name: prepare.feature_digest(name, place.cache) for name in names}
+    digest = spec.digest(corpus.digest, split.fingerprint, features, hashes)
+    digests: dict[str, Any] = {
         "study": digest, "corpus": corpus.digest, "fingerprint": split.fingerprint, "features": features,
         "spaces": {system: spec.space(system).digest for system in spec.systems},
     }  # fmt: skip
-    return Study(spec, corpus, split, tables, digest, digests)
+    if hashes:
+        digests["weights"] = hashes
+    return Study(spec, corpus, split, tables, weights, digest, digests)
 
 
 def _progress(study: Study, journal: Journal) -> StudyProgress:
@@ -184,6 +194,7 @@ def search(
     place: Place,
     journal: Journal,
     parts: Mapping[tuple[str, int], Any],
+    weights: Mapping[str, Any],
     keep: Callable[[dict[str, Any]], None],
 ) -> None:
     """Run every search that is not finished, several at once where there is room."""
@@ -193,11 +204,12 @@ def search(
     storage = place.storage or str((place.out / spec.name / ".tune").resolve())
 
     def task(system: str, fold: int, sampler: str) -> searching.SearchTask:
-        space = spec.space(system)
+        space, name = spec.space(system), spec.weights(system)
+        pretrained = [weights[name]] if name else []
         return searching.SearchTask(
             study=study.digest, system=system, family=space.family, fold=fold, sampler=sampler, space=space,
             trials=spec.trials, inner_folds=spec.inner_folds, prune=spec.prune, concurrency=spec.concurrency,
-            storage=storage, data=(parts[space.features, fold],), time_budget=spec.time_budget,
+            storage=storage, data=(parts[space.features, fold], *pretrained), time_budget=spec.time_budget,
         )  # fmt: skip
 
     tasks = [
@@ -243,6 +255,7 @@ def refits(study: Study, fold: Fold, best: Mapping[tuple[str, int], Mapping[str,
                 yield Refit(
                     row, space.family, space.pretraining or "none", space.features, fold.number, seed,
                     space.configuration(params), space.resources["cpus"], space.resources["gpus"],
+                    study.spec.weights(system),
                 )  # fmt: skip
         yield Refit(MAJORITY, MAJORITY, "none", "", fold.number, seed, {})
 
@@ -253,36 +266,50 @@ def evaluate(
     place: Place,
     journal: Journal,
     parts: Mapping[tuple[str, int], Any],
+    weights: Mapping[str, Any],
     best: Mapping[tuple[str, int], Mapping[str, Any]],
     keep: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Refit what is missing of one fold, then open its test part once for all of it."""
+    """Refit what is missing of one fold and score it, a system at a time: what is done is kept.
+
+    The fold's test part is opened after the first system's refits; all configurations are frozen by then.
+    """
     missing = [r for r in refits(study, fold, best) if r.folder not in journal.state.refits]
     if not missing:
         return
-    fitted = list(evaluation.fit_all(missing, parts, study.digest))
-    _store(place.cache / "models" / study.digest, fitted)
+    speakers = {u.id: u.speaker for u in study.corpus.utterances}
+    training = cluster.get(parts[next(iter(study.tables)), fold.number])
+    systems: dict[str, list[Refit]] = {}
+    for refit in missing:
+        systems.setdefault(refit.system.removesuffix("-published"), []).append(refit)
+    for number, own in enumerate(systems.values()):
+        fitted = list(evaluation.fit_all(own, parts, weights, study.digest))
+        _store(place.cache / "models" / study.digest, fitted)
+        if number == 0:
+            _note_opening(study, fold, place.out, len(missing))
+        runs = evaluation.open_test(
+            fold,
+            fitted,
+            lambda features, ids: study.tables[features].rows(ids),
+            study.truth(fold.test),
+            [speakers[id_] for id_ in fold.test],
+            evaluation.priors(training),
+        )
+        classes = study.corpus.card.classes
+        for refit, result, scored in runs:
+            keep(evaluation.record(place.out / study.spec.name, refit, result, scored, classes))
+
+
+def _note_opening(study: Study, fold: Fold, out: Path, runs: int) -> None:
     evaluation.note_opening(
-        place.out,
+        out,
         {
             "opened": strftime("%Y-%m-%dT%H:%M:%SZ", gmtime()), "study": study.spec.name,
             "digest": study.digest, "corpus": study.corpus.card.name, "protocol": study.split.protocol,
-            "fingerprint": study.split.fingerprint, "fold": fold.number, "runs": len(missing),
+            "fingerprint": study.split.fingerprint, "fold": fold.number, "runs": runs,
             "commit": environment.commit(),
         },
     )  # fmt: skip
-    speakers = {u.id: u.speaker for u in study.corpus.utterances}
-    training = cluster.get(parts[next(iter(study.tables)), fold.number])
-    runs = evaluation.open_test(
-        fold,
-        fitted,
-        lambda features, ids: study.tables[features].rows(ids),
-        study.truth(fold.test),
-        [speakers[id_] for id_ in fold.test],
-        evaluation.priors(training),
-    )
-    for refit, result, scored in runs:
-        keep(evaluation.record(place.out / study.spec.name, refit, result, scored, study.corpus.card.classes))
 
 
 def _store(models: Path, fitted: Sequence[tuple[Refit, Fitted]]) -> None:

@@ -175,6 +175,7 @@ class _Mirror:
         for number in sorted(steps.keys() - run.steps):
             step = steps[number]
             curves = {"uar": step.get("score"), "loss": step["loss"], "lr": step["lr"]}
+            curves |= {name: step[name] for name in ("train_uar", "validation_loss") if name in step}
             points += _metrics(curves, step["time"], number)
         if state:
             score = last.get("score") if state == COMPLETE else None

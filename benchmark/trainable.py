@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -17,8 +18,10 @@ import numpy as np
 
 from benchmark import metrics
 from benchmark.families._common import TrialFailed
+from benchmark.sequences import Sequences
 
-Report = Callable[[dict[str, Any]], None]
+Report = Callable[[dict[str, Any], Callable[[Path], None] | None], None]
+Weights = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class TrainingPart:
     """All that a search may see of one outer fold: its training part, never a test clip."""
 
     ids: tuple[str, ...]
-    x: np.ndarray  # (clips, columns) float32
+    x: np.ndarray | Sequences  # (clips, columns) float32, or frames of each clip
     y: np.ndarray  # (clips,) int64, index into the corpus's classes
     groups: np.ndarray  # (clips,) speaker of each clip
     validation: tuple[np.ndarray, ...]  # row numbers of each validation group
@@ -48,16 +51,23 @@ def run_trial(
     report: Report,
     threads: int = 1,
     time_limit: float = math.inf,
+    weights: Weights | None = None,
+    checkpoint: Path | None = None,
 ) -> None:
-    """Train `config` on the inner folds and report {step, score, loss, lr, final} after each step.
+    """Train `config` on the inner folds and report {step, score, loss, lr, final, …} after each step.
+
+    Families that train by epochs report `train_uar` and `validation_loss`, too.
 
     Args:
         family: a module of `benchmark.families`.
         inner_folds: how many of the validation groups to use, the first ones.
         seed: of every random choice in the training.
-        report: called once a step; may not return, where a scheduler stops the trial.
+        report: called once a step, with a function that writes a checkpoint into a folder (None where the
+            family has none); may not return, where a scheduler stops the trial.
         threads: for the numerical libraries.
         time_limit: seconds, checked after each step.
+        weights: pretrained, for a family that starts from them.
+        checkpoint: a folder to go on from.
 
     Raises:
         TrialFailed: the score is not a number, or the time limit is over.
@@ -65,19 +75,35 @@ def run_trial(
     deadline = time.monotonic() + time_limit
     folds = [part.inner(number) for number in range(min(inner_folds, len(part.validation)))]
 
+    given: dict[str, Any] = {} if weights is None else {"weights": weights}
+
     def begin(train: np.ndarray) -> Any:
         return family.start(
             config, part.x[train], part.y[train], classes=part.classes, seed=seed, threads=threads,
-            groups=part.groups[train],
+            groups=part.groups[train], **given,
         )  # fmt: skip
 
-    def score(fit: Any, held_out: np.ndarray) -> float:
-        scores = fit.scores(part.x[held_out])
-        if not np.isfinite(scores).all():  # argmax would make class 0 of it
-            return math.nan
-        return float(metrics.uar(metrics.confusion(part.y[held_out], scores.argmax(axis=1), part.classes)))
+    seen = [part.x[held_out] for _, held_out in folds]
 
-    def tell(step: int, scores: Sequence[float], told: Sequence[Mapping[str, Any]], last: bool) -> None:
+    def score(fit: Any, number: int) -> tuple[float, float]:
+        """Return UAR and cross entropy on the inner fold's validation group; the latter of probabilities only."""
+        scores, truth = fit.scores(seen[number]), part.y[folds[number][1]]
+        if not np.isfinite(scores).all():  # argmax would make class 0 of it
+            return math.nan, math.nan
+        own = np.maximum(scores[np.arange(len(truth)), truth], 1e-12)
+        return (
+            float(metrics.uar(metrics.confusion(truth, scores.argmax(axis=1), part.classes))),
+            float(-np.log(own).mean()),
+        )
+
+    def keep(folder: Path) -> None:
+        for number, fit in enumerate(fits):
+            fit.save(folder / str(number))
+
+    def tell(
+        step: int, found: Sequence[tuple[float, float]], told: Sequence[Mapping[str, Any]], last: bool
+    ) -> None:
+        scores, cross = zip(*found, strict=True)
         mean = float(np.mean(scores))
         losses = [t["loss"] for t in told if t["loss"] is not None]
         if not math.isfinite(mean) or not np.isfinite(losses).all():
@@ -85,34 +111,52 @@ def run_trial(
         if time.monotonic() > deadline and not last:
             raise TrialFailed(f"time limit of {time_limit:g} s is over at step {step}")
         loss = float(np.mean(losses)) if losses else None
-        report({"step": step, "score": mean, "loss": loss, "lr": told[-1]["lr"], "final": last})
+        curves = {}
+        if told[-1].get("train_uar") is not None:
+            curves = {"train_uar": float(np.mean([t["train_uar"] for t in told]))}
+            curves["validation_loss"] = float(np.mean(cross))
+        saved = keep if getattr(family, "CHECKPOINTED", False) else None
+        report(
+            {"step": step, "score": mean, "loss": loss, "lr": told[-1]["lr"], "final": last, **curves}, saved
+        )
 
     if family.STEP == "fold":  # nothing inside one fit can be reported: the inner folds are the steps
-        scores: list[float] = []
-        for number, (train, held_out) in enumerate(folds, 1):
+        scores: list[tuple[float, float]] = []
+        for number, (train, _) in enumerate(folds, 1):
             fit = begin(train)
             told = fit.step()
-            scores.append(score(fit, held_out))
+            scores.append(score(fit, number - 1))
             tell(number, scores, [told], number == len(folds))
         return
     fits = [begin(train) for train, _ in folds]
-    steps = family.steps(config)
-    for step in range(1, steps + 1):
+    steps, done = family.steps(config), 0
+    if checkpoint:
+        for number, fit in enumerate(fits):
+            fit.restore(checkpoint / str(number))
+        done = fits[0].epoch
+    for step in range(done + 1, steps + 1):
         told_all = [fit.step() for fit in fits]
-        scores = [score(fit, held_out) for fit, (_, held_out) in zip(fits, folds, strict=True)]
+        scores = [score(fit, number) for number, fit in enumerate(fits)]
         tell(step, scores, told_all, step == steps)
 
 
 def refit(
-    family: ModuleType, config: Mapping[str, Any], part: TrainingPart, *, seed: int, threads: int = 1
+    family: ModuleType,
+    config: Mapping[str, Any],
+    part: TrainingPart,
+    *,
+    seed: int,
+    threads: int = 1,
+    weights: Weights | None = None,
 ) -> tuple[Any, list[dict[str, Any]]]:
     """Fit `config` on the whole training part for exactly its own steps.
 
     Returns:
         The finished model (`predict_proba`, `save`, `parameters`) and its history, a row a step.
     """
+    given: dict[str, Any] = {} if weights is None else {"weights": weights}
     fit = family.start(
-        config, part.x, part.y, classes=part.classes, seed=seed, threads=threads, groups=part.groups
+        config, part.x, part.y, classes=part.classes, seed=seed, threads=threads, groups=part.groups, **given
     )
     history = [{"step": step, **fit.step()} for step in range(1, family.steps(config) + 1)]
     return fit.finish(), history

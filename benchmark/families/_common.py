@@ -3,10 +3,10 @@
 A family module has NAME; FEATURES, its default feature set; REUSE_ACTORS, may trials share a process; SEEDED,
 does a refit depend on the seed; STEP ("fold" | "trees" | "epoch"), what a trial reports after; and
     steps(config)   how many of them the configuration has
-    start(config, x, y, *, classes, seed, threads=1, groups=None)   a Fit; estimates from x and y alone
+    start(config, x, y, *, classes, seed, threads=1, groups=None, weights=None)   a Fit; estimates from these alone
     load(folder)    the model saved there
 PARAMETERS names all that a configuration may hold, OPTIONAL what a space may leave out,
-CHOICES the values that a categorical parameter knows.
+CHOICES the values that a categorical parameter knows. CHECKPOINTED families save and restore a Fit.
 Model.predict_proba(x) is (clips, classes) float64, rows sum to 1, zero for classes absent from training;
 Model.parameters counts; Model.save(folder) writes without pickle.
 """
@@ -39,19 +39,28 @@ class Fit:
     """A training under way: `step()` advances it, `model` is what it has reached."""
 
     config: Config
-    x: Array  # (clips, columns) float32
+    x: Any  # (clips, columns) float32, or Sequences of frames
     y: Array  # (clips,) int64, 0..classes-1, of which some may be missing
     _: KW_ONLY
     classes: int
     seed: int
     threads: int = 1
     groups: Array | None = None  # (clips,) speakers
+    weights: Mapping[str, Array] | None = None  # pretrained, by name
 
     def __post_init__(self) -> None:
         self.model: Any = None
 
     def step(self) -> Told:
         """Advance one step; return {"loss", "lr"}, None where the family has none."""
+        raise NotImplementedError
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint, where the family is CHECKPOINTED."""
+        raise NotImplementedError
+
+    def restore(self, folder: Path) -> None:
+        """Go on from a checkpoint of the same training."""
         raise NotImplementedError
 
     def scores(self, x: Array) -> Array:

@@ -1,0 +1,326 @@
+"""One training loop for every network: mlp on rows of statistics; cnn, lstm and ast on frames of log-mel.
+
+CUDA where there is one (bfloat16 autocast), else CPU in float32. All features go to the device once; a batch
+is an index into them. Random numbers of an epoch depend on seed and epoch alone, so that trainings in lockstep
+don't disturb one another, and one that goes on from a checkpoint gives the numbers of an unbroken one.
+
+Shapes: n clips, T frames, B bands; a batch of frames is (n, T, B) float32 beside the clips' lengths (n,).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from benchmark import metrics
+from benchmark.families import _common as common
+from benchmark.families._common import Array, Config, Fit, Told
+from benchmark.sequences import Sequences
+
+WARM_UP = 0.3  # share of the training in which one_cycle rises (Smith 2018)
+FLOOR = 0.04  # its first learning rate, as a share of the highest
+SCHEDULES = ("constant", "cosine", "one_cycle", "exponential")
+SILENCE = -1.3  # what follows a clip's end: digital silence lies there in both log-mel front ends
+LONGER = 32  # frames: a clip is predicted at the next multiple, alone or among clips of that length
+AT_ONCE = 32  # clips that are predicted together
+Data = Array | Sequences
+
+
+def rate(schedule: str, progress: float) -> float:
+    """Return the factor of the learning rate at `progress` (0 to 1) through the training."""
+    if schedule == "constant":
+        return 1.0
+    rise = WARM_UP if schedule == "one_cycle" else 0.0
+    if progress < rise:
+        return FLOOR + (1 - FLOOR) * 0.5 * (1 - math.cos(math.pi * progress / rise))
+    return 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))
+
+
+def factor(config: Config, done: float) -> float:
+    """Return the factor of the learning rate after `done` epochs, of `config["epochs"]`.
+
+    `exponential` multiplies by `decay` at each epoch after number `decay_start` (Gong et al. 2021: .85, 5);
+    `warmup` epochs rise linearly.
+    """
+    if config["schedule"] == "exponential":
+        base = config["decay"] ** max(0, math.floor(done) + 1 - config["decay_start"])
+    else:
+        base = rate(config["schedule"], done / config["epochs"])
+    warmup = config.get("warmup", 0)
+    return base * min(1.0, (done + 0.05) / (warmup + 0.05)) if warmup else base
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Give torch the random state of `seed` inside, and its own back afterwards."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+class Rows:
+    """Statistics on the device, a row a clip."""
+
+    def __init__(self, x: Array, scaler: common.Scaler, device: torch.device):
+        self.x = torch.from_numpy(scaler(x).astype(np.float32)).to(device)
+
+    def take(self, rows: Tensor, crop: int = 0) -> tuple[Tensor, ...]:
+        """Return (x,): x (n, columns)."""
+        return (self.x[rows],)
+
+
+class Clips:
+    """Frames on the device, in the features' own precision."""
+
+    def __init__(self, x: Sequences, device: torch.device):
+        limited = np.nan_to_num(x.frames).clip(-common.CLIP, common.CLIP)
+        self.frames = torch.from_numpy(limited).to(device)
+        self.lengths = torch.tensor(x.lengths, device=device)
+        self.starts = torch.tensor(x.starts, device=device)
+
+    def take(self, rows: Tensor, crop: int = 0) -> tuple[Tensor, ...]:
+        """Return (x, lengths): whole clips followed by silence or, with `crop`, so many frames of each.
+
+        A crop begins anywhere in the clip; behind its end the clip begins again (a time roll).
+        """
+        lengths, starts = self.lengths[rows, None], self.starts[rows, None]
+        if crop:
+            begin = (torch.rand(len(rows), 1, device=starts.device) * lengths).long()
+            place = (begin + torch.arange(crop, device=starts.device)) % lengths
+            return self.frames[starts + place].float(), torch.full_like(rows, crop)
+        place = torch.arange(padded(int(lengths.max())), device=starts.device)
+        x = self.frames[(starts + place).clamp(max=len(self.frames) - 1)].float()
+        return x.masked_fill((place >= lengths)[..., None], SILENCE), lengths[:, 0]
+
+
+def padded(length: int) -> int:
+    """Return the next multiple of LONGER."""
+    return -(-length // LONGER) * LONGER
+
+
+def mask(x: Tensor, frames: int, bands: int) -> Tensor:
+    """Set a random span of up to `frames` frames and one of up to `bands` bands of each clip to 0 (SpecAugment)."""
+    for dim, most in ((1, frames), (2, bands)):
+        if most:
+            size = x.shape[dim]
+            width = torch.rand(len(x), 1, device=x.device) * min(most, size)
+            begin = torch.rand(len(x), 1, device=x.device) * (size - width)
+            place = torch.arange(size, device=x.device)
+            inside = (place >= begin) & (place < begin + width)
+            x = x.masked_fill(inside[:, :, None] if dim == 1 else inside[:, None, :], 0.0)
+    return x
+
+
+class NetModel:
+    """A network and what it needs to predict; classes unseen in training are masked."""
+
+    def __init__(self, net: nn.Module, present: Array, facts: Config, scaler: common.Scaler | None = None):
+        self.net, self.present, self.facts, self.scaler = net, present, facts, scaler
+        self.parameters = sum(p.numel() for p in net.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.net.parameters()).device
+
+    def predict_proba(self, x: Data) -> Array:
+        """Return (n, classes): softmax over the classes seen in training."""
+        with torch.inference_mode():
+            logits = self._logits(x).double().cpu()
+            return logits.masked_fill(~torch.from_numpy(self.present), -torch.inf).softmax(1).numpy()
+
+    def _logits(self, x: Data) -> Tensor:
+        net = self.net.eval()
+        if not isinstance(x, Sequences):
+            assert self.scaler is not None
+            return net(*Rows(x, self.scaler, self.device).take(torch.arange(len(x))))
+        clips, lengths = Clips(x, self.device), -(-x.lengths // LONGER)
+        order, parts = np.argsort(lengths, kind="stable"), []
+        for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+            for rows in torch.from_numpy(same).to(self.device).split(AT_ONCE):
+                parts.append(net(*clips.take(rows)).float())
+        return torch.cat(parts)[torch.from_numpy(np.argsort(order)).to(self.device)]
+
+    def save(self, folder: Path) -> None:
+        """Write weights (and scaler) as safetensors, the architecture as JSON."""
+        weights = {f"net.{name}": value.cpu().numpy() for name, value in self.net.state_dict().items()}
+        scaler = vars(self.scaler) if self.scaler else {}
+        common.save_arrays(folder, {**weights, **scaler, "present": self.present}, self.facts)
+
+
+def load(folder: Path, network: Callable[[Config], nn.Module]) -> NetModel:
+    """Return the model saved in `folder`, on the CPU; `network` makes one from the saved facts."""
+    arrays, facts = common.load_arrays(folder)
+    present = arrays.pop("present")
+    scaler = common.Scaler(arrays.pop("mean"), arrays.pop("inverse")) if "inverse" in arrays else None
+    net = network(facts)
+    net.load_state_dict({name[4:]: torch.from_numpy(value) for name, value in arrays.items()})
+    return NetModel(net, present, facts, scaler)
+
+
+class NetFit(Fit):
+    """A training that advances by one epoch a step; sets the threads of its process.
+
+    A family says how its network is made (`network`), which settings make it (`SHAPE`) and, where layers learn
+    at rates of their own, `parameter_groups`.
+    """
+
+    SHAPE: tuple[str, ...] = ()  # settings that the network is made from, kept beside its weights
+    CLIP_NORM: float | None = 1.0  # of the gradient
+    DECAY = 0.0  # weight decay where the configuration gives none
+
+    @staticmethod
+    def network(facts: Config) -> nn.Module:
+        """Make the network from the facts: SHAPE, classes, columns (of a frame or row)."""
+        raise NotImplementedError
+
+    def pretrained(self, net: nn.Module) -> None:
+        """Put `self.weights` into a new network."""
+        raise NotImplementedError
+
+    def parameter_groups(self, net: nn.Module) -> list[dict[str, Any]]:
+        """Return the optimizer's groups, each with `params` and `scale`, a factor of the learning rate."""
+        return [{"params": list(net.parameters()), "scale": 1.0}]
+
+    def __post_init__(self) -> None:
+        torch.set_num_threads(self.threads)
+        torch.set_flush_denormal(True)  # denormal weights slow a CPU down tenfold
+        self.epoch, self.parts = 0, 1
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        config, scaler = self.config, None
+        if isinstance(self.x, Sequences):
+            self.data: Rows | Clips = Clips(self.x, self.device)
+            columns = self.x.bands
+        else:
+            scaler, columns = common.Scaler.fit(self.x), self.x.shape[1]
+            self.data = Rows(self.x, scaler, self.device)
+        self._y = torch.tensor(self.y, device=self.device)  # a copy: the object store is read-only
+        shape = {key: config[key] for key in self.SHAPE}
+        facts = {"columns": columns, "classes": self.classes, **shape}
+        with seeded(self.seed, self.device):
+            net = self.network(facts).to(self.device)
+            if self.weights is not None:
+                self.pretrained(net)
+        weight = common.balanced_weights(self.y, self.classes)
+        self.model = NetModel(net, weight > 0, facts, scaler)
+        tensor = torch.tensor(weight, dtype=torch.float32, device=self.device)
+        self.loss = nn.CrossEntropyLoss(
+            tensor if config.get("class_weight") == "balanced" else None,
+            label_smoothing=config["label_smoothing"],
+        )
+        decay = config.get("weight_decay", self.DECAY)  # AdamW without decay is Adam
+        self.optimizer = torch.optim.AdamW(self.parameter_groups(net), config["lr"], weight_decay=decay, fused=True)
+
+    def _batches(self) -> list[Tensor]:
+        batches = list(torch.randperm(len(self._y), device=self.device).split(self.config["batch_size"]))
+        if len(batches) > 1 and len(batches[-1]) == 1:  # batch norm can't normalise a single clip
+            batches[-2:] = [torch.cat(batches[-2:])]
+        return batches
+
+    def _loss(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean loss of a batch and its logits, after augmentation."""
+        config, y = self.config, self._y[rows]
+        x, *lengths = self.data.take(rows, config.get("crop_frames", 0))
+        if lengths:
+            x = mask(x, config.get("time_mask", 0), config.get("band_mask", 0))
+        share, other = 1.0, None
+        if config.get("mixup", 0.0) > 0:  # Zhang et al. 2018
+            share = float(torch.distributions.Beta(config["mixup"], config["mixup"]).sample())
+            other = torch.randperm(len(rows), device=self.device)
+            x = share * x + (1 - share) * x[other]
+            lengths = [torch.maximum(n, n[other]) for n in lengths]
+        with torch.autocast("cuda", torch.bfloat16, enabled=self.device.type == "cuda"):
+            logits = self.model.net(x, *lengths)
+        logits = logits.float()
+        loss = self.loss(logits, y)
+        return (loss if other is None else share * loss + (1 - share) * self.loss(logits, y[other])), logits
+
+    def _backward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Add a batch's gradient, in `parts` parts; out of memory doubles them once. Return loss and logits."""
+        try:
+            if self.parts == 1:
+                loss, logits = self._loss(rows)
+                loss.backward()
+                return loss.detach(), logits.detach()
+            total, found = torch.zeros((), device=self.device), []
+            for part in rows.tensor_split(min(self.parts, len(rows))):
+                loss, logits = self._loss(part)
+                (loss * (len(part) / len(rows))).backward()
+                total += loss.detach() * (len(part) / len(rows))
+                found.append(logits.detach())
+            return total, torch.cat(found)
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            if self.parts > 1:
+                raise common.TrialFailed(f"out of memory even at half of batch_size {len(rows)}") from None
+        self.parts = 2
+        self.optimizer.zero_grad()
+        return self._backward(rows)
+
+    def step(self) -> Told:
+        """Train one epoch; return its mean loss, last learning rate and UAR while training.
+
+        Raises:
+            common.TrialFailed: the loss is not finite, or memory ends at half a batch, too.
+        """
+        net, config, lr, total = self.model.net.train(), self.config, 0.0, torch.zeros((), device=self.device)
+        guessed = torch.empty_like(self._y)
+        with seeded(self.seed + 1_000_003 * (self.epoch + 1), self.device):
+            for number, rows in enumerate(batches := self._batches()):
+                lr = config["lr"] * factor(config, self.epoch + number / len(batches))
+                for group in self.optimizer.param_groups:
+                    group["lr"] = lr * group["scale"]
+                self.optimizer.zero_grad()
+                loss, logits = self._backward(rows)
+                if self.CLIP_NORM:
+                    nn.utils.clip_grad_norm_(net.parameters(), self.CLIP_NORM)
+                self.optimizer.step()
+                total += loss * len(rows)
+                guessed[rows] = logits.argmax(1)
+        self.epoch += 1
+        mean = float(total) / len(self.y)
+        if not math.isfinite(mean):
+            raise common.TrialFailed(f"the training loss must be finite, but is {mean} in epoch {self.epoch}")
+        counts = metrics.confusion(self.y, guessed.cpu().numpy(), self.classes)
+        return {"loss": mean, "lr": lr, "train_uar": float(metrics.uar(counts))}
+
+    def save(self, folder: Path) -> None:
+        """Write all that `restore` needs: weights, the optimizer's moments, the epoch."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"net.{name}": value for name, value in self.model.net.state_dict().items()}
+        for number, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": value for name, value in moments.items()}
+        save_file({name: value.contiguous() for name, value in tensors.items()}, folder / "fit.safetensors")
+        (folder / "fit.json").write_text(json.dumps({"epoch": self.epoch, "parts": self.parts}))
+
+    def restore(self, folder: Path) -> None:
+        """Go on from what `save` wrote: the numbers that follow are those of an unbroken training."""
+        facts = json.loads((folder / "fit.json").read_text())
+        self.epoch, self.parts = facts["epoch"], facts["parts"]
+        tensors = load_file(folder / "fit.safetensors")
+        self.model.net.load_state_dict({n[4:]: t for n, t in tensors.items() if n.startswith("net.")})
+        state: dict[int, dict[str, Tensor]] = {}
+        for name in (n for n in tensors if n.startswith("optimizer.")):
+            _, number, moment = name.split(".")
+            state.setdefault(int(number), {})[moment] = tensors[name]
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def steps(config: Mapping[str, Any]) -> int:
+    """Return the number of epochs."""
+    return config["epochs"]

@@ -1,0 +1,49 @@
+"""Bidirectional LSTM over log-mel frames with attention pooling (Mirsamadi et al. 2017, doi 10.1109/ICASSP.2017.7952552)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+
+class AttentiveLstm(nn.Module):
+    """Optional convolutional stem, bidirectional LSTM on packed sequences, attention pooling, linear output."""
+
+    def __init__(
+        self, bands: int, classes: int, *, units: int, layers: int, dropout: float, stem: bool, pool: int = 4
+    ):
+        """Make the network.
+
+        Args:
+            bands: columns of a frame.
+            units: of each direction.
+            stem: two convolutions over time (halving it each) before the LSTM; else `pool` frames are averaged.
+        """
+        super().__init__()
+        self.pool = pool
+        self.stem = nn.Sequential(
+            nn.Conv1d(bands, 2 * units, 5, stride=2, padding=2), nn.ReLU(),
+            nn.Conv1d(2 * units, 2 * units, 5, stride=2, padding=2), nn.ReLU(),
+        ) if stem else None  # fmt: skip
+        between = dropout if layers > 1 else 0.0
+        self.lstm = nn.LSTM(
+            2 * units if stem else bands, units, layers, batch_first=True, dropout=between, bidirectional=True
+        )
+        self.attention = nn.Linear(2 * units, 1)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(2 * units, classes)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Return logits (n, classes) of x (n, frames, bands), of which the first `lengths` (n,) frames count."""
+        if self.stem is None:
+            x = nn.functional.avg_pool1d(x.transpose(1, 2), self.pool, ceil_mode=True).transpose(1, 2)
+            lengths = (lengths + self.pool - 1) // self.pool
+        else:
+            x = self.stem(x.transpose(1, 2)).transpose(1, 2)
+            lengths = ((lengths + 1) // 2 + 1) // 2
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
+        outside = torch.arange(x.shape[1], device=x.device) >= lengths.to(x.device)[:, None]
+        weight = self.attention(hidden).squeeze(2).masked_fill(outside, -torch.inf).softmax(1)
+        return self.output(self.dropout((weight[:, :, None] * hidden).sum(1)))
