@@ -9,9 +9,10 @@ from typing import Any
 from benchmark import bundle, scores
 from benchmark.files import csv_text, differences, json_text, parse, read_csv, read_json, write_texts
 from benchmark.metrics import METRICS
-from benchmark.report import evidence, figures, formats, published
+from benchmark.report import evidence, figures, formats, page, published
 from benchmark.report.evidence import Evidence
 from benchmark.report.formats import Below, latex, markdown, markdown_text, percent, plain
+from benchmark.report.page import Picture, Sheet
 from benchmark.report.published import SHARES, Published
 from benchmark.schema import SCHEMA_VERSION
 
@@ -33,15 +34,16 @@ _COUNTS = ("trials", "complete", "pruned", "failed")
 
 
 def write(folder: Path, *, pictures: bool = True) -> list[dict[str, Any]]:
-    """Rebuild every table of a bundle from its files, and the figures; return the rows of the leaderboard.
+    """Rebuild a bundle's tables, figures and page from its files; return the rows of the leaderboard.
 
-    `verify` makes the tables again and compares each cell. Figures follow from the same files, but their
-    bytes depend on the version of Matplotlib: they are sealed by their checksums and not made again.
+    `verify` makes the tables again and compares each cell. Figures and page follow from the same files, but
+    their bytes depend on the version of Matplotlib: their checksums seal them, they are not made again.
     """
     tables = bundle.tables(folder)
-    made: dict[str, str | bytes] = {**files(folder, tables)}
+    texts = files(folder, tables)
+    made: dict[str, str | bytes] = {**texts}
     if pictures:
-        made |= _pictures(evidence.read(folder, tables))
+        made |= _pictures(evidence.read(folder, tables), texts)
     write_texts(folder, made)
     for old in folder.glob("figures/*"):  # of systems that are not there any more
         if pictures and f"figures/{old.name}" not in made:
@@ -49,13 +51,46 @@ def write(folder: Path, *, pictures: bool = True) -> list[dict[str, Any]]:
     return tables.leaderboard
 
 
-def _pictures(known: Evidence) -> dict[str, bytes]:
-    """Return the files of every figure, relative path → bytes."""
-    made = {}
+def _pictures(known: Evidence, texts: Mapping[str, str]) -> dict[str, str | bytes]:
+    """Return the files of every figure and the page, relative path → content."""
+    made: dict[str, str | bytes] = {}
+    shown = []
     for drawing in figures.drawings(known):
-        made[f"figures/{drawing.name}.png"] = figures.png(drawing)
+        png = figures.png(drawing)
+        made[f"figures/{drawing.name}.png"] = png
         made[f"figures/{drawing.name}.pdf"] = figures.pdf(drawing)
+        shown.append(Picture(drawing.name, drawing.title, drawing.alt, png, drawing.rows))
+    about = caption(known.corpus, known.splits, known.tables)
+    sources = {name: text for name, text in texts.items() if name.endswith(".tex") and "/" not in name}
+    made["report.html"] = page.html(known, about, _sheets(known, texts), shown, sources)
     return made
+
+
+def _sheets(known: Evidence, texts: Mapping[str, str]) -> list[Sheet]:
+    """Return the tables of the page."""
+    tables, others = known.tables, published.of(known.corpus["name"], known.splits["protocol"])
+    sheets = [Sheet("leaderboard", "Leaderboard", "", *_cells(tables.leaderboard))]
+    if tables.pairwise:
+        note = "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm."
+        sheets.append(Sheet("pairwise", "Every two systems", note, *_pair_cells(tables.pairwise)))
+    if others:
+        notes = " ".join(f"{other.note}." for other in others if other.kind == "note")
+        note = f"{BESIDE}. {notes}".strip()
+        sheets.append(Sheet("published", "Published numbers", note, *_published(tables.leaderboard, others)))
+    for name in ("ablation.csv", "validation.csv"):
+        rows = parse(name, texts.get(name, "")) if texts.get(name) else []
+        if rows:
+            cells = [[_rounded(cell) for cell in row.values()] for row in rows]
+            title = name.removesuffix(".csv").capitalize()
+            sheets.append(Sheet(title.lower(), title, f"{name}, shares", list(rows[0]), cells, folded=True))
+    for system, rows in tables.per_class.items():
+        title = f"{system}, per class, %"
+        sheets.append(Sheet(f"class-{len(sheets)}", title, "", *_class_cells(rows), folded=True))
+    return sheets
+
+
+def _rounded(cell: str) -> str:
+    return f"{float(cell):.4f}" if "." in cell and cell.replace(".", "").lstrip("-").isdigit() else cell
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -220,6 +255,13 @@ def _published_markdown(rows: Sequence[Row], others: Sequence[Published]) -> str
     """Return what stands below the rule of leaderboard.md; empty without a published number."""
     if not others:
         return ""
+    header, cells = _published(rows, others)
+    notes = "".join(f"\n{markdown_text(other.note)}\n" for other in others if other.kind == "note")
+    return f"\n---\n\n{markdown(header, cells, f'{BESIDE}:')}{notes}"
+
+
+def _published(rows: Sequence[Row], others: Sequence[Published]) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells of published numbers beside our means over folds."""
     systems = [other for other in others if other.kind == "system"]
     names = [name for name in SHARES if any(name in other.values for other in systems)]
     header = ["System", *(f"{METRICS[name].title} %" for name in names), "Source", "Caveat"]
@@ -232,8 +274,19 @@ def _published_markdown(rows: Sequence[Row], others: Sequence[Published]) -> str
         [other.system, *(percent(other.values, name) for name in names), other.reference, other.caveat]
         for other in systems
     ]
-    notes = "".join(f"\n{markdown_text(other.note)}\n" for other in others if other.kind == "note")
-    return f"\n---\n\n{markdown(header, ours + theirs, f'{BESIDE}:')}{notes}"
+    return header, ours + theirs
+
+
+def _pair_cells(pairs: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    header = ["System", "Against", "Difference", "p", "p, Holm"]
+    cells = []
+    for pair in pairs:
+        difference = f"{100 * pair['effect']:+.1f}"
+        if pair["lo"] is not None:
+            difference += f" [{100 * pair['lo']:+.1f}, {100 * pair['hi']:+.1f}]"
+        chances = ["" if pair[key] is None else f"{pair[key]:.5f}" for key in ("p", "p_holm")]
+        cells.append([pair["system_a"], pair["system_b"], difference, *chances])
+    return header, cells
 
 
 def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

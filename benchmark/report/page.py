@@ -1,0 +1,256 @@
+"""`report.html`: a bundle as one file that asks for nothing from anywhere, complete without scripts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from benchmark import __version__
+from benchmark.files import csv_text
+from benchmark.report.evidence import Evidence, Search
+from benchmark.report.formats import latex_text
+
+LIMIT = 2_900_000  # bytes of the page: trials fill what tables and figures leave
+_CSS = Path(__file__).with_name("page.css")
+_JS = Path(__file__).with_name("page.js")
+_TRIALS = ("System", "Fold", "Search", "Trial", "State", "UAR %", "Steps", "Seconds", "Configuration")
+_FILTERS = {"System": 0, "Fold": 1, "Search": 2, "State": 4}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of the page."""
+
+    anchor: str
+    title: str
+    note: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    folded: bool = False  # behind its title until opened
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure as the page shows it."""
+
+    name: str
+    title: str
+    alt: str
+    png: bytes
+    rows: Sequence[Mapping[str, Any]]
+
+
+def html(
+    known: Evidence,
+    caption: str,
+    sheets: Sequence[Sheet],
+    pictures: Sequence[Picture],
+    sources: Mapping[str, str],
+) -> str:
+    """Return the page.
+
+    Args:
+        known: the bundle.
+        caption: what its numbers are of.
+        sheets: tables in order; the first is the leaderboard.
+        pictures: figures in order.
+        sources: LaTeX to copy, file name → text.
+    """
+    css, js = _CSS.read_text(encoding="utf-8"), _JS.read_text(encoding="utf-8")
+    titles = {"results": "Results", "figures": "Figures", "tables": "Tables", "trials": "Trials",
+              "protocol": "Protocol", "cite": "Cite and copy"}  # fmt: skip
+    links = "".join(f'<li><a href="#{anchor}">{title}</a>' for anchor, title in titles.items())
+    open_, folded = ([s for s in sheets if s.folded is kind] for kind in (False, True))
+    parts = [
+        _head(known.name, css, js),
+        f'<header><h1>{escape(known.name)}</h1><p>{escape(caption)}</p></header>'
+        f'<nav aria-label="Sections"><ul>{links}</ul></nav><main id="main">',
+        f'<section id="results"><h2>Results</h2>{"".join(map(_sheet, open_))}</section>',
+        f'<section id="figures"><h2>Figures</h2><div class="figures">{"".join(map(_figure, pictures))}'
+        "</div></section>",
+        f'<section id="tables"><h2>Tables</h2>{"".join(map(_sheet, folded))}</section>',
+        "",  # trials, when it is known how much room is left
+        _protocol(known),
+        _cite(known, sources),
+        f"</main><script>{js}</script></body></html>\n",
+    ]  # fmt: skip
+    room = LIMIT - sum(len(part.encode()) for part in parts)
+    parts[5] = _trials(known, room)
+    return "\n".join(parts)
+
+
+def _head(name: str, css: str, js: str) -> str:
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_hash(css)}'; script-src '{_hash(js)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<link rel="icon" href="data:,"><title>{escape(name)}</title><style>{css}</style></head>'
+        '<body><a class="skip" href="#main">To the results</a>'
+    )
+
+
+def _hash(content: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+def _sheet(sheet: Sheet) -> str:
+    table = _table(sheet.title, sheet.header, sheet.rows)
+    title = escape(sheet.title)
+    note = f'<p class="quiet">{escape(sheet.note)}</p>' if sheet.note else ""
+    if sheet.folded:
+        return f'<details id="{sheet.anchor}"><summary>{title}</summary>{note}{table}</details>'
+    return f'<h3 id="{sheet.anchor}">{title}</h3>{note}{table}'
+
+
+def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(cell)}' for cell in header)
+    body = "\n".join("<tr>" + "".join(map(_cell, row)) for row in rows)
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(title)}">'
+        f'<table class="sortable"><thead><tr>{head}</thead><tbody>{body}</tbody></table></div>'
+    )
+
+
+def _cell(cell: str) -> str:
+    return f"<td{' class=text' if len(cell) > 60 else ''}>{escape(cell, quote=False)}"
+
+
+def _figure(picture: Picture) -> str:
+    content = base64.b64encode(picture.png).decode()
+    width, height = (int.from_bytes(picture.png[a : a + 4]) for a in (16, 20))  # of PNG's first chunk
+    data = quote(
+        csv_text(list(dict.fromkeys(k for row in picture.rows for k in row)), map(_short, picture.rows))
+    )
+    return (
+        f'<figure id="figure-{escape(picture.name)}"><img src="data:image/png;base64,{content}" '
+        f'width="{width}" height="{height}" alt="{escape(picture.alt)}" loading="lazy">'
+        f'<figcaption>{escape(picture.title)} <a class="data" download="{escape(picture.name)}.csv" '
+        f'href="data:text/csv;charset=utf-8,{data}" aria-label="Data of: {escape(picture.title)}">data'
+        "</a></figcaption></figure>"
+    )
+
+
+def _short(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row with six significant digits: the page need not carry more."""
+    return {k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in row.items()}
+
+
+def _trials(known: Evidence, room: int) -> str:
+    """Return the table of trials: all, or as many as `room` bytes hold, those of every search first."""
+    lines, used, total = [], 4000, 0
+    for row in _trial_rows(known):
+        total += 1
+        line = "<tr>" + "".join(f"<td>{escape(cell, quote=False)}" for cell in row)
+        used += len(line.encode()) + 1
+        if used <= room:
+            lines.append(line)
+    fields = "".join(
+        f'<label>{name} <select data-column="{place}"><option value="">all</option></select></label>'
+        for name, place in _FILTERS.items()
+    )
+    left = f" The page has room for {len(lines):,} of {total:,}." if len(lines) < total else ""
+    head = "".join(f'<th scope="col">{title}' for title in _TRIALS)
+    return (
+        '<section id="trials"><h2>Trials</h2><p class="quiet">Inner validation: no test speaker is in it. '
+        "All trials stand in <code>searches/*/fold-*/trials.csv</code> and <code>random.csv</code>."
+        f"{left}</p>"
+        f'<div class="controls" id="filters" hidden>{fields}<label>Words <input type="search" '
+        'placeholder="adam units=192"></label><output aria-live="polite"></output></div>'
+        '<div class="wide" tabindex="0" role="region" aria-label="Trials"><table class="sortable"><thead>'
+        f"<tr>{head}</thead><tbody>\n" + "\n".join(lines) + "</tbody></table></div></section>"
+    )
+
+
+def _trial_rows(known: Evidence) -> Iterator[list[str]]:
+    sampler = str(known.study.get("sampler", "search"))
+    every = [search for own in known.searches.values() for search in own]
+    for kind, file in ((sampler, "trials"), ("random, beside", "random")):
+        for search in every:
+            for trial in getattr(search, file):
+                yield _trial(search, kind, trial, str(search.best["trial_id"]))
+
+
+def _trial(search: Search, kind: str, trial: Mapping[str, str], best: str) -> list[str]:
+    params = (f"{k.removeprefix('param.')}={_digits(v)}" for k, v in trial.items() if k[:6] == "param." and v)
+    state = trial["state"].lower() + (", selected" if trial["trial_id"] == best else "")
+    score = f"{100 * float(trial['score']):.1f}" if trial["score"] else ""
+    reason = f" {trial['reason']}" if trial.get("reason") else ""
+    return [
+        search.system, str(search.fold), kind, trial["number"], state, score, trial["steps"],
+        _digits(trial["seconds"]), " ".join(params) + reason,
+    ]  # fmt: skip
+
+
+def _digits(cell: str) -> str:
+    try:
+        return cell if cell.lstrip("-").isdigit() else f"{float(cell):.3g}"
+    except ValueError:
+        return cell
+
+
+def _protocol(known: Evidence) -> str:
+    corpus, splits, study = known.corpus, known.splits, known.study
+    found = known.environment.get("hardware", {})
+    about = {
+        "Corpus": f"{corpus['title']} {corpus['version']}, {corpus['accepted_clips']:,} clips, "
+        f"licence {corpus['licence']}",
+        "Cite it as": corpus["citation"],
+        "Corpus digest": corpus["digest"],
+        "Protocol": f"{splits['protocol']}, {len(splits['folds'])} folds"
+        + ("; a diagnostic: speakers stand on both sides" if splits.get("diagnostic") else ""),
+        "Split fingerprint": splits["fingerprint"],
+        "Budget": f"{study['trials']} trials started a system and fold, sampler {study.get('sampler', '')}, "
+        f"{study['inner_folds']} inner folds, {study['seeds']} seeds a refit",
+        "Machine": ", ".join(
+            f"{key} {value}" for key, value in found.items() if isinstance(value, str | int | float) and value
+        ),
+        "Commit": known.environment.get("commit") or "",
+    }
+    lines = "".join(f"<dt>{escape(k)}</dt><dd>{escape(str(v))}</dd>" for k, v in about.items() if v)
+    checks = [[c["name"], c["status"], c["reason"]] for c in known.audit.get("checks", ())]
+    audit = _table("Leakage audit", ("Check", "Status", "Reason"), checks) if checks else ""
+    notes = "".join(f"<li>{escape(note)}" for note in corpus.get("notes", ()))
+    return (
+        f'<section id="protocol"><h2>Protocol</h2><dl>{lines}</dl>'
+        + (f"<h3>Leakage audit</h3>{audit}" if audit else "")
+        + (f"<h3>Notes on the corpus</h3><ul>{notes}</ul>" if notes else "")
+        + "</section>"
+    )
+
+
+def bibtex(known: Evidence) -> str:
+    """Return what to cite for these numbers: the program with its bundle, and the corpus."""
+    corpus = known.corpus
+    study = known.study.get("digests", {}).get("study", "")
+    where = f"bundle {known.name}" + (f", study {study[:16]}" if study else "")
+    doi = f",\n  doi = {{{corpus['doi']}}}" if corpus.get("doi") else ""
+    return (
+        "@software{serbench,\n  author = {{serbench authors}},\n  title = {serbench},\n"
+        f"  version = {{{__version__}}},\n  note = {{{latex_text(where)}}}\n}}\n\n"
+        f"@misc{{{corpus['name']},\n  title = {{{latex_text(corpus['title'])}}},\n"
+        f"  howpublished = {{{latex_text(corpus['citation'])}}}{doi}\n}}\n"
+    )
+
+
+def _cite(known: Evidence, sources: Mapping[str, str]) -> str:
+    blocks = {"BibTeX": bibtex(known), **{f"LaTeX: {name}": text for name, text in sources.items()}}
+    told = "".join(
+        f'<h3>{escape(title)}</h3><p><button class="copy" type="button" data-of="copy-{place}" hidden>Copy '
+        f'<span class="quiet-name">{escape(title)}</span></button></p><pre id="copy-{place}" tabindex="0" '
+        f'role="region" aria-label="{escape(title)}">{escape(text, quote=False)}</pre>'
+        for place, (title, text) in enumerate(blocks.items())
+    )
+    return (
+        f'<section id="cite"><h2>Cite and copy</h2>{told}<h3>Check</h3><p>Every number follows from the '
+        f"files beside this page: <code>serbench verify results/{escape(known.name)}</code></p></section>"
+    )
