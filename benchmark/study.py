@@ -20,6 +20,7 @@ from benchmark.networks.weights import read_weights
 from benchmark.progress import StudyProgress, step
 from benchmark.report import leaderboard
 from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError
+from benchmark.space import Space
 from benchmark.spec import StudySpec
 from benchmark.trainable import TrainingPart
 
@@ -204,7 +205,7 @@ def search(
     storage = place.storage or str((place.out / spec.name / ".tune").resolve())
 
     def task(system: str, fold: int, sampler: str) -> searching.SearchTask:
-        space, name = spec.space(system), spec.weights(system)
+        space, name = on_cluster(spec.space(system), room), spec.weights(system)
         pretrained = [weights[name]] if name else []
         return searching.SearchTask(
             study=study.digest, system=system, family=space.family, fold=fold, sampler=sampler, space=space,
@@ -212,6 +213,7 @@ def search(
             storage=storage, data=(parts[space.features, fold], *pretrained), time_budget=spec.time_budget,
         )  # fmt: skip
 
+    room = cluster.resources()
     tasks = [
         task(system, fold.number, sampler)
         for fold in study.split.folds
@@ -221,7 +223,6 @@ def search(
     waiting = [t for t in tasks if t.name not in journal.state.closed]
     if not waiting:
         return
-    room = cluster.resources()
     needs = max(t.space.resources["cpus"] for t in waiting) * spec.concurrency
     pool = cluster.Pool(searching.run_search, int(min(len(waiting), max(1, room["cpus"] // needs))))
     by_name = {t.name: t for t in waiting}
@@ -243,11 +244,18 @@ def search(
                 waiting.insert(0, by_name[name])
 
 
-def refits(study: Study, fold: Fold, best: Mapping[tuple[str, int], Mapping[str, Any]]) -> Iterator[Refit]:
+def on_cluster(space: Space, room: Mapping[str, float]) -> Space:
+    """Return the space with the resources that a trial gets: no GPU, where the cluster has none."""
+    return space if room["gpus"] else replace(space, resources={**space.resources, "gpus": 0})
+
+
+def refits(
+    study: Study, fold: Fold, best: Mapping[tuple[str, int], Mapping[str, Any]], room: Mapping[str, float]
+) -> Iterator[Refit]:
     """Yield the runs of one fold, seed by seed: selected, published and majority."""
     for seed in range(1, study.spec.seeds + 1):
         for system in study.spec.systems:
-            space = study.spec.space(system)
+            space = on_cluster(study.spec.space(system), room)
             for row, params in (
                 (system, best[system, fold.number]),
                 (f"{system}-published", space.published_params),
@@ -274,7 +282,7 @@ def evaluate(
 
     The fold's test part is opened after the first system's refits; all configurations are frozen by then.
     """
-    missing = [r for r in refits(study, fold, best) if r.folder not in journal.state.refits]
+    missing = [r for r in refits(study, fold, best, cluster.resources()) if r.folder not in journal.state.refits]
     if not missing:
         return
     speakers = {u.id: u.speaker for u in study.corpus.utterances}

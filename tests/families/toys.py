@@ -60,7 +60,9 @@ def problem(family: str, seed: int) -> Toy:
 
 
 SMALL = {  # what makes a network small and quick enough to learn the toy problem from random weights
-    "cnn": {"lr": 0.005, "epochs": 12, "crop_frames": 32, "band_mask": 0, "label_smoothing": 0.0},
+    "cnn": {
+        "network": "test_resnet", "lr": 0.01, "epochs": 8, "batch_size": 16, "crop_frames": 32, "band_mask": 0,
+    },
     "lstm": {"lr": 0.005, "epochs": 10, "crop_frames": 32, "band_mask": 0, "units": 32, "layers": 1},
     "ast": {
         "size": "tiny", "stride": 16, "frames": 64, "lr": 0.001, "epochs": 12, "schedule": "one_cycle", "batch_size": 32,
