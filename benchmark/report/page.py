@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from benchmark.report.evidence import Evidence, Search
 from benchmark.report.formats import latex_text
 
 LIMIT = 2_900_000  # bytes of the page: trials fill what tables and figures leave
+FIGURES = 2_400_000  # of them for figures: those after are linked
+_PLAIN = 8_000  # bytes of a figure's data, above which it is compressed
 _CSS = Path(__file__).with_name("page.css")
 _JS = Path(__file__).with_name("page.js")
 _TRIALS = ("System", "Fold", "Search", "Trial", "State", "UAR %", "Steps", "Seconds", "Configuration")
@@ -72,7 +75,7 @@ def html(
         f'<header><h1>{escape(known.name)}</h1><p>{escape(caption)}</p></header>'
         f'<nav aria-label="Sections"><ul>{links}</ul></nav><main id="main">',
         f'<section id="results"><h2>Results</h2>{"".join(map(_sheet, open_))}</section>',
-        f'<section id="figures"><h2>Figures</h2><div class="figures">{"".join(map(_figure, pictures))}'
+        f'<section id="figures"><h2>Figures</h2><div class="figures">{"".join(_figures(pictures))}'
         "</div></section>",
         f'<section id="tables"><h2>Tables</h2>{"".join(map(_sheet, folded))}</section>',
         "",  # trials, when it is known how much room is left
@@ -125,18 +128,35 @@ def _cell(cell: str) -> str:
     return f"<td{' class=text' if len(cell) > 60 else ''}>{escape(cell, quote=False)}"
 
 
-def _figure(picture: Picture) -> str:
-    content = base64.b64encode(picture.png).decode()
-    width, height = (int.from_bytes(picture.png[a : a + 4]) for a in (16, 20))  # of PNG's first chunk
-    data = quote(
-        csv_text(list(dict.fromkeys(k for row in picture.rows for k in row)), map(_short, picture.rows))
-    )
+def _figures(pictures: Sequence[Picture]) -> Iterator[str]:
+    """Yield the figures; where the page has no room left, their words, with a link to the file beside it."""
+    used = 0
+    for picture in pictures:
+        name, title = escape(picture.name), escape(picture.title)
+        content = base64.b64encode(picture.png).decode()
+        width, height = (int.from_bytes(picture.png[a : a + 4]) for a in (16, 20))  # of PNG's first chunk
+        shown = (
+            f'<img src="data:image/png;base64,{content}" width="{width}" height="{height}" '
+            f'alt="{escape(picture.alt)}" loading="lazy">'
+        )
+        data = _data(picture)
+        if used + len(shown) + len(data) > FIGURES:
+            shown = f'<p>{escape(picture.alt)}</p><a href="figures/{quote(picture.name)}.png">figure</a>'
+        used += len(shown) + len(data)
+        yield f'<figure id="figure-{name}">{shown}<figcaption>{title} {data}</figcaption></figure>'
+
+
+def _data(picture: Picture) -> str:
+    """Return the link to a figure's rows: CSV inside the link, compressed where there are many."""
+    columns = list(dict.fromkeys(key for row in picture.rows for key in row))
+    table = csv_text(columns, map(_short, picture.rows))
+    ending, content = ".csv", f"text/csv;charset=utf-8,{quote(table)}"
+    if len(content) > _PLAIN:
+        packed = base64.b64encode(gzip.compress(table.encode(), mtime=0)).decode()
+        ending, content = ".csv.gz", f"application/gzip;base64,{packed}"
     return (
-        f'<figure id="figure-{escape(picture.name)}"><img src="data:image/png;base64,{content}" '
-        f'width="{width}" height="{height}" alt="{escape(picture.alt)}" loading="lazy">'
-        f'<figcaption>{escape(picture.title)} <a class="data" download="{escape(picture.name)}.csv" '
-        f'href="data:text/csv;charset=utf-8,{data}" aria-label="Data of: {escape(picture.title)}">data'
-        "</a></figcaption></figure>"
+        f'<a class="data" download="{escape(picture.name)}{ending}" href="data:{content}" '
+        f'aria-label="Data of: {escape(picture.title)}">data</a>'
     )
 
 

@@ -1,6 +1,8 @@
 """report.html: one file, whole without scripts, asks for nothing, usable by everyone; in a real Chromium."""
 
+import base64
 import csv
+import gzip
 import io
 import os
 import re
@@ -123,6 +125,25 @@ def test_every_figure_has_words_and_its_data(folder, text):
         head, _, data = link["href"].partition(",")
         rows = list(csv.DictReader(io.StringIO(unquote(data))))
         assert head == "data:text/csv;charset=utf-8" and rows and link["download"].endswith(".csv")
+
+
+def test_many_rows_are_compressed():
+    picture = page.Picture("a", "A", "what it shows", b"", [{"x": n, "y": n / 3} for n in range(2000)])
+    (link,) = (attributes for _, attributes in Reader(page._data(picture)).tags)
+    head, _, data = link["href"].partition(",")
+    assert head == "data:application/gzip;base64" and link["download"] == "a.csv.gz" and len(data) < 20_000
+    rows = list(csv.DictReader(io.StringIO(gzip.decompress(base64.b64decode(data)).decode())))
+    assert len(rows) == 2000 and rows[1] == {"x": "1", "y": "0.333333"}
+    assert page._data(picture) == page._data(picture)
+
+
+def test_figures_without_room_are_told_in_words_and_linked(folder, text, monkeypatch):
+    shown = [page.Picture(n, n, f"what {n} shows", b"\x89PNG" + bytes(3000), [{"a": 1}]) for n in "abc"]
+    monkeypatch.setattr(page, "FIGURES", 10_000)
+    first, second, third = page._figures(shown)
+    assert "<img" in first and "<img" in second
+    assert "<img" not in third and "what c shows" in third and 'href="figures/c.png"' in third
+    assert 'download="c.csv"' in third
 
 
 def test_bibtex_and_latex_stand_ready(folder, text):

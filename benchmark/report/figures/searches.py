@@ -13,7 +13,7 @@ from benchmark.report.figures import style
 from benchmark.report.figures.style import Drawing
 
 GRID = 60  # points of a curve over hours
-LINES = 400  # of parallel coordinates
+LINES = 150  # of parallel coordinates: of more trials, evenly many of each part of the ranking
 _PAPER = {"facecolor": "white", "alpha": 0.7, "pad": 0.3, "edgecolor": "none"}  # behind text over lines
 Curve = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # x, mean, least, most over folds
 
@@ -216,7 +216,11 @@ def parallel(system: str, searches: Sequence[Search]) -> Drawing | None:
     The axes lie below one another, so that their names can be read in a column. None without such a trial.
     """
     trials = [(s.fold, t) for s in searches for t in s.trials if t["state"] == "COMPLETE" and t["score"]]
-    trials = sorted(trials, key=lambda pair: float(pair[1]["score"]))[-LINES:]
+    trials = sorted(trials, key=lambda pair: float(pair[1]["score"]))
+    best = {(s.fold, str(s.best["trial_id"])) for s in searches}
+    complete, every = len(trials), max(1.0, len(trials) / LINES)
+    kept = {len(trials) - 1 - int(k * every) for k in range(min(LINES, len(trials)))}
+    trials = [t for k, t in enumerate(trials) if k in kept or (t[0], t[1]["trial_id"]) in best]
     names = [column for column in (trials[0][1] if trials else ()) if column.startswith("param.")]
     if not names:
         return None
@@ -224,7 +228,6 @@ def parallel(system: str, searches: Sequence[Search]) -> Drawing | None:
     places = [_axis([t[name] for _, t in trials], name.removeprefix("param.") in log) for name in names]
     scores = np.array([100 * float(t["score"]) for _, t in trials])
     axis_of_scores = (scores - scores.min()) / (np.ptp(scores) or 1)
-    best = {(s.fold, str(s.best["trial_id"])) for s in searches}
     y = np.arange(len(names) + 1)
     with style.canvas(0.8 + 0.33 * len(y)) as (figure, axes):
         from matplotlib import colormaps
@@ -257,7 +260,7 @@ def parallel(system: str, searches: Sequence[Search]) -> Drawing | None:
         for fold, trial in trials
     ]
     alt = (
-        f"Parallel coordinates of {len(trials)} complete trials of {system} over {len(names)} "
+        f"Parallel coordinates of {len(trials)} of {complete} complete trials of {system} over {len(names)} "
         f"hyperparameters; brighter lines scored higher, {scores.min():.1f} to {scores.max():.1f} percent "
         "inner-validation UAR; the selected trial of each fold in another colour."
     )
