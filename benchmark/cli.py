@@ -101,6 +101,10 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("bundle", type=Path)
     command = add("verify", "recompute every number and checksum of a bundle")
     command.add_argument("bundle", type=Path)
+    command = add("predict", "label new clips with a bundle's trained models")
+    command.add_argument("bundle", type=Path)
+    command.add_argument("--family", required=True, help="a system of the bundle, e.g. cnn@audioset")
+    command.add_argument("files", nargs="+", type=Path, metavar="FILE")
     command = add("ui", "MLflow UI on the study's store, on this machine only", json_output=False)
     command.add_argument("bundle", nargs="?", type=Path)
     command.add_argument("--out", type=Path, default=Path("results"))
@@ -228,6 +232,21 @@ def run_verify(args: argparse.Namespace) -> dict[str, Any]:
         print("\n".join(problems) or f"{args.bundle}: every checksum and every number agrees")
     args.status = 1 if problems else 0
     return {"bundle": str(args.bundle), "verified": not problems, "problems": problems}
+
+
+def run_predict(args: argparse.Namespace) -> dict[str, Any]:
+    """Label new clips; exit status 1 where one can't be used."""
+    from benchmark.predict import predict
+
+    rows = predict(args.bundle, args.family, args.files, _cache(args))
+    if not args.json:
+        for row in rows:
+            shares = {name[2:]: value for name, value in row.items() if name.startswith("p_")}
+            ranked = sorted(shares.items(), key=lambda item: -item[1])
+            told = row.get("error") or "  ".join(f"{label} {share:.3f}" for label, share in ranked)
+            print(f"{row['file']}  {row.get('predicted', 'error')}  {told}")
+    args.status = int(any("error" in row for row in rows))
+    return {"bundle": str(args.bundle), "family": args.family, "clips": rows}
 
 
 def run_ui(args: argparse.Namespace) -> dict[str, Any]:

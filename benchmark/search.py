@@ -268,7 +268,7 @@ def _trial(config: dict[str, Any], task: SearchTask) -> None:
     begun = perf_counter()
     threads = max(1, int(task.space.resources["cpus"]))
 
-    def report(values: dict[str, Any], save: Callable[[Path], None] | None) -> None:
+    def report(values: dict[str, Any], save: Callable[[Path], None] | None = None) -> None:
         values = {**values, "elapsed": perf_counter() - begun}
         if save is None:
             tune.report(values)

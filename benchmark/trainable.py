@@ -20,7 +20,7 @@ from benchmark import metrics
 from benchmark.families._common import TrialFailed
 from benchmark.sequences import Sequences
 
-Report = Callable[[dict[str, Any], Callable[[Path], None] | None], None]
+Report = Callable[..., None]
 Weights = Mapping[str, np.ndarray]
 
 
@@ -62,8 +62,8 @@ def run_trial(
         family: a module of `benchmark.families`.
         inner_folds: how many of the validation groups to use, the first ones.
         seed: of every random choice in the training.
-        report: called once a step, with a function that writes a checkpoint into a folder (None where the
-            family has none); may not return, where a scheduler stops the trial.
+        report: called once a step, with a function that writes a checkpoint into a folder where the family
+            is CHECKPOINTED; may not return, where a scheduler stops the trial.
         threads: for the numerical libraries.
         time_limit: seconds, checked after each step.
         weights: pretrained, for a family that starts from them.
@@ -115,10 +115,9 @@ def run_trial(
         if told[-1].get("train_uar") is not None:
             curves = {"train_uar": float(np.mean([t["train_uar"] for t in told]))}
             curves["validation_loss"] = float(np.mean(cross))
-        saved = keep if getattr(family, "CHECKPOINTED", False) else None
-        report(
-            {"step": step, "score": mean, "loss": loss, "lr": told[-1]["lr"], "final": last, **curves}, saved
-        )
+        saved = [keep] if getattr(family, "CHECKPOINTED", False) else []
+        row = {"step": step, "score": mean, "loss": loss, "lr": told[-1]["lr"], "final": last}
+        report({**row, **curves}, *saved)
 
     if family.STEP == "fold":  # nothing inside one fit can be reported: the inner folds are the steps
         scores: list[tuple[float, float]] = []

@@ -35,7 +35,7 @@ def fitted() -> Iterator[dict[tuple[str, int], tuple[Refit, Fitted]]]:
         parts = {("functionals", 1): cluster.put(make_part())}
         configs = {"svm": SVM, "mlp": MLP, "mlp-published": BROKEN, evaluation.MAJORITY: {}}
         refits = [refit(system, config, seed) for seed in (1, 2) for system, config in configs.items()]
-        yield {(r.system, r.seed): (r, f) for r, f in evaluation.fit_all(refits, parts, "d1")}
+        yield {(r.system, r.seed): (r, f) for r, f in evaluation.fit_all(refits, parts, {}, "d1")}
 
 
 @pytest.mark.slow

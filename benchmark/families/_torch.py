@@ -218,7 +218,9 @@ class NetFit(Fit):
             label_smoothing=config["label_smoothing"],
         )
         decay = config.get("weight_decay", self.DECAY)  # AdamW without decay is Adam
-        self.optimizer = torch.optim.AdamW(self.parameter_groups(net), config["lr"], weight_decay=decay, fused=True)
+        self.optimizer = torch.optim.AdamW(
+            self.parameter_groups(net), config["lr"], weight_decay=decay, fused=True
+        )
 
     def _batches(self) -> list[Tensor]:
         batches = list(torch.randperm(len(self._y), device=self.device).split(self.config["batch_size"]))
@@ -309,10 +311,14 @@ class NetFit(Fit):
         self.epoch, self.parts = facts["epoch"], facts["parts"]
         tensors = load_file(folder / "fit.safetensors")
         self.model.net.load_state_dict({n[4:]: t for n, t in tensors.items() if n.startswith("net.")})
+        owners = [p for group in self.optimizer.param_groups for p in group["params"]]
         state: dict[int, dict[str, Tensor]] = {}
         for name in (n for n in tensors if n.startswith("optimizer.")):
             _, number, moment = name.split(".")
-            state.setdefault(int(number), {})[moment] = tensors[name]
+            own, value = owners[int(number)], tensors[name]
+            # in the parameter's memory format: the fused optimizer reads both as they lie
+            same = torch.empty_like(own).copy_(value) if value.shape == own.shape else value
+            state.setdefault(int(number), {})[moment] = same
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 

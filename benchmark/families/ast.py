@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from benchmark.families import _torch as loop
 from benchmark.families._common import Config
 from benchmark.networks import ast as networks
+from benchmark.networks._ast_weights import TIMM, layout
 
 NAME, FEATURES, REUSE_ACTORS, SEEDED, STEP = "ast", "log_mel", True, True, "epoch"
 CHECKPOINTED = True
@@ -19,7 +20,6 @@ PARAMETERS = (
     *("layer_decay", "weight_decay", "batch_size", "epochs", "label_smoothing", "crop_frames", "time_mask"),
     *("band_mask", "mixup", "checkpointing"),
 )
-AUDIOSET = ("audio_spectrogram_transformer.", "module.v.")  # how names begin in its checkpoints
 OPTIONAL = ("decay", "decay_start")
 CHOICES = {
     "size": tuple(networks.SIZES), "schedule": loop.SCHEDULES, "checkpointing": (True, False),
@@ -58,9 +58,8 @@ class AstFit(loop.NetFit):
     def pretrained(self, net: nn.Module) -> None:
         """Put AudioSet's or ImageNet's weights into the network, but for a head of other classes."""
         inner: Any = net.net
-        names = self.weights or {}
-        audioset = any(name.startswith(AUDIOSET) for name in names)
-        networks.load(inner, names, "audioset" if audioset else "imagenet")
+        weights = self.weights or {}
+        networks.load(inner, weights, "imagenet" if layout(weights) == TIMM else "audioset")
 
     def parameter_groups(self, net: nn.Module) -> list[dict[str, Any]]:
         """Return a group a depth, the head's at the full rate."""

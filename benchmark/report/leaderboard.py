@@ -9,7 +9,7 @@ from typing import Any
 from benchmark import bundle, scores
 from benchmark.files import csv_text, differences, json_text, parse, read_csv, read_json, write_texts
 from benchmark.metrics import METRICS
-from benchmark.report import evidence, figures, formats, page, published
+from benchmark.report import ablation, evidence, figures, formats, page, published
 from benchmark.report.evidence import Evidence
 from benchmark.report.formats import Below, latex, markdown, markdown_text, percent, plain
 from benchmark.report.page import Picture, Sheet
@@ -146,6 +146,7 @@ def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
     out["leaderboard.md"] = markdown(header, cells, about) + _published_markdown(tables.leaderboard, others)
     brief = [[_without_interval(cell, place) for place, cell in enumerate(line)] for line in cells]
     out["leaderboard.tex"] = latex(header, brief, about, name, _below(tables.leaderboard, others))
+    out |= ablation.files(folder, tables.ablation, about, name)
     out["leaderboard.json"] = json_text(content)
     out["leaderboard.csv"] = csv_text(scores.COLUMNS, tables.leaderboard)
     return out

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-
 from pretrained import pretrained
 
 from benchmark import audio, registry

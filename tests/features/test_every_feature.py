@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import pytest
+from pretrained import pretrained
 
 from benchmark import registry
-from pretrained import pretrained
 
 every_feature = pytest.mark.parametrize("name", registry.names("features"))
 

@@ -1,0 +1,68 @@
+"""Label new clips with the models that a study trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark import audio, bundle, prepare, registry, space
+from benchmark.files import read_json
+from benchmark.schema import SerbenchError
+from benchmark.sequences import Sequences
+
+
+def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path) -> list[dict[str, Any]]:
+    """Return a row a clip: file, predicted, p_<class>…; or file and error, where it can't be used.
+
+    Probabilities are the mean over all stored models of the system: its folds and seeds.
+
+    Args:
+        folder: the bundle; its models lie in `<folder>/models` or in the cache, under the study's digest.
+        system: a row of its leaderboard.
+        clips: audio files of any length and sample rate.
+        cache_folder: of models and pretrained weights.
+
+    Raises:
+        UsageError: no such system. SerbenchError: its models are not on this machine.
+    """
+    study, classes = bundle.read_study(folder), read_json(folder / "corpus.json")["classes"]
+    searched = system.removesuffix("-published")
+    registry.closest(searched, study["systems"], "system of this bundle")
+    found = space.parse(study["spaces"][searched], searched)
+    places = (folder / "models", cache_folder / "models" / study["digests"]["study"])
+    stored = [path for place in places for path in sorted(place.glob(f"runs/{system}/fold-*/seed-*"))]
+    if not stored:
+        raise SerbenchError(
+            f"{folder} holds no models, they lie where its study ran: {places[1]} has none of {system}; "
+            f"run it again: serbench run {folder / 'study.yaml'} --name {study['name']}-again"
+        )
+    features: list[np.ndarray] = []
+    rows: list[dict[str, Any]] = []
+    for clip in clips:
+        try:
+            features.append(_features(clip, found.features, cache_folder))
+            rows.append({"file": str(clip)})
+        except audio.Rejected as error:
+            rows.append({"file": str(clip), "error": f"{error.reason}: {error.detail}"})
+    if features:
+        x = Sequences.of(features) if features[0].ndim == 2 else np.stack(features)
+        models = (registry.family(found.family).load(path) for path in stored)
+        mean = np.mean([model.predict_proba(x) for model in models], axis=0)
+        good = (row for row in rows if "error" not in row)
+        for row, shares in zip(good, mean, strict=True):
+            row["predicted"] = classes[int(shares.argmax())]
+            row |= {f"p_{label}": float(f"{p:.6g}") for label, p in zip(classes, shares, strict=True)}
+    return rows
+
+
+def _features(clip: Path, name: str, cache_folder: Path) -> np.ndarray:
+    decoded = audio.decode(clip)
+    parts = []
+    for part in name.split("+"):
+        feature, weights = registry.feature(part), prepare.feature_weights(part, cache_folder)
+        samples = audio.resample(audio.mono(decoded), decoded.sample_rate, feature.SAMPLE_RATE)
+        parts.append(feature.extract(samples, weights) if weights else feature.extract(samples))
+    return np.hstack(parts) if len(parts) > 1 else parts[0]

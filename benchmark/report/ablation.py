@@ -1,0 +1,67 @@
+"""What pretraining is worth: each pretrained network less itself from random weights, with interval and p."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmark import scores, space
+from benchmark.files import csv_text
+from benchmark.report import formats
+
+Row = Mapping[str, Any]
+NOT_RUN = "not run"
+ABOUT = (
+    "Difference in UAR, in points: pretrained less random weights, at equal budget (searched) and with the same "
+    "published recipe on both sides; interval and p as in the pairwise table, p uncorrected. "
+)
+
+
+def files(folder: Path, rows: Sequence[Row], about: str, name: str) -> dict[str, str]:
+    """Return ablation.{csv,md,tex}, path → text; nothing where no family of the bundle has pretrained weights.
+
+    A pretraining that its family offers and the bundle lacks stands as `not run`, with the command that runs it.
+    """
+    missing = _missing(folder, rows)
+    if not rows and not missing:
+        return {}
+    header = ["Family", "Comparison", "Difference, points", "p"]
+    cells = [
+        [row["family"], f"{row['system']} − {row['scratch']} ({row['comparison']})", _points(row), _p(row["p"])]
+        for row in rows
+    ]
+    cells += [[row["family"], f"{row['system']} − {row['scratch']}", NOT_RUN, ""] for row in missing]
+    commands = "".join(f"\n{row['system']}, not run: `{row['command']}`\n" for row in missing)
+    columns = (*scores.ABLATION_COLUMNS, "command")
+    return {
+        "ablation.csv": csv_text(columns, [{"command": "", **row} for row in (*rows, *missing)]),
+        "ablation.md": formats.markdown(header, cells, ABOUT + about) + commands,
+        "ablation.tex": formats.latex(header, cells, ABOUT + about, f"{name}-ablation"),
+    }
+
+
+def _missing(folder: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    have = {row["system"] for row in rows}
+    out = {}
+    for path in sorted(folder.glob("searches/*@*/fold-1/space.yaml")):
+        found = space.load(path)
+        for pretraining, weights in found.weights.items():
+            system, scratch = f"{found.family}@{pretraining}", f"{found.family}@none"
+            if system not in have:
+                out[system] = {
+                    **dict.fromkeys(scores.ABLATION_COLUMNS), "family": found.family, "comparison": NOT_RUN,
+                    "system": system, "scratch": scratch,
+                    "command": f"serbench fetch {weights} && serbench run --families {system},{scratch}",
+                }  # fmt: skip
+    return list(out.values())
+
+
+def _points(row: Row) -> str:
+    if row["lo"] is None:
+        return f"{100 * row['effect']:+.1f}"
+    return f"{100 * row['effect']:+.1f} [{100 * row['lo']:.1f}, {100 * row['hi']:.1f}]"
+
+
+def _p(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -1,0 +1,188 @@
+"""The training loop that every network shares: rates, crops, masks, checkpoints, memory."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from pretrained import pretrained
+from toys import CLASSES, problem, published, trained
+
+from benchmark import registry, space
+from benchmark.families import _torch as loop
+from benchmark.families._common import TrialFailed
+from benchmark.networks.weights import read_weights
+from benchmark.sequences import Sequences
+from benchmark.spec import SPACES
+
+DEEP = ("cnn", "lstm", "ast")
+every_deep = pytest.mark.parametrize("name", DEEP)
+
+
+def begun(name: str, **changes):
+    data = problem(name, 1)
+    config = published(name) | {"epochs": 4} | changes
+    return registry.family(name).start(config, data.x, data.y, classes=CLASSES, seed=1), config
+
+
+def test_the_published_rate_of_the_ast_is_85_hundredths_at_epoch_6():
+    config = space.load(SPACES / "ast.yaml").published_params
+    rates = [config["lr"] * loop.factor(config, epoch - 1) for epoch in range(1, 26)]
+    assert rates[:5] == [1e-5] * 5
+    assert rates[5] == pytest.approx(0.85e-5)
+    assert rates[24] == pytest.approx(1e-5 * 0.85**20)
+
+
+def test_warm_up_rises_and_then_leaves_the_schedule_alone():
+    config = {"schedule": "constant", "epochs": 10, "warmup": 2}
+    rates = [loop.factor(config, done) for done in np.linspace(0, 2, 9)]
+    assert rates == sorted(rates)
+    assert 0 < rates[0] < 0.1
+    assert {loop.factor(config, done) for done in (2, 5, 9.9)} == {1.0}
+
+
+@pytest.mark.parametrize("name", (*DEEP, "mlp"))
+def test_a_checkpoint_goes_on_with_the_numbers_of_an_unbroken_training(name, tmp_path):
+    unbroken, _ = begun(name)
+    first, _ = begun(name)
+    for _ in range(4):
+        unbroken.step()
+    for _ in range(2):
+        first.step()
+    first.save(tmp_path)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".safetensors"]
+    second, _ = begun(name)
+    second.restore(tmp_path)
+    told = [second.step() for _ in range(2)]
+    assert second.epoch == 4
+    assert all(math.isfinite(row["loss"]) for row in told)
+    unseen = problem(name, 2).x
+    assert np.array_equal(second.scores(unseen), unbroken.scores(unseen))
+
+
+def test_memory_that_ends_halves_the_batch_once_and_then_fails_the_trial(monkeypatch):
+    fit, config = begun("lstm", batch_size=32)
+    sizes, real = [], fit._loss
+
+    def limited(most: int):
+        def loss(rows):
+            sizes.append(len(rows))
+            if len(rows) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return real(rows)
+
+        return loss
+
+    monkeypatch.setattr(fit, "_loss", limited(16))
+    assert math.isfinite(fit.step()["loss"])
+    assert sizes == [32, 16, 16, 16, 16, 16, 16]
+    monkeypatch.setattr(fit, "_loss", limited(8))
+    with pytest.raises(TrialFailed, match="out of memory even at half of batch_size"):
+        fit.step()
+
+
+def test_halved_batches_have_the_gradient_of_whole_ones():
+    whole, _ = begun("lstm", dropout=0.0, crop_frames=0, band_mask=0)
+    halves, _ = begun("lstm", dropout=0.0, crop_frames=0, band_mask=0)
+    halves.parts = 2
+    rows = torch.arange(32)
+    for fit in (whole, halves):
+        fit.model.net.train()
+        fit._backward(rows)
+    for one, two in zip(whole.model.net.parameters(), halves.model.net.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_a_crop_is_the_clip_from_anywhere_and_begins_again_behind_its_end():
+    clip = np.arange(10, dtype=np.float32)[:, None] / 10
+    data = loop.Clips(Sequences.of([clip, clip[:3]]), torch.device("cpu"))
+    torch.manual_seed(0)
+    begins = set()
+    for _ in range(60):
+        x, lengths = data.take(torch.tensor([0, 1]), crop=7)
+        assert lengths.tolist() == [7, 7]
+        for number, size in enumerate((10, 3)):
+            values = (10 * x[number, :, 0]).round().long()
+            assert torch.equal(values, (values[0] + torch.arange(7)) % size)
+        begins.add(int(10 * x[0, 0, 0] + 0.5))
+    assert begins == set(range(10))
+
+
+def test_a_batch_is_as_long_as_its_longest_clip_and_silent_behind_the_others():
+    clips = [np.ones((n, 2), np.float16) for n in (40, 5, 300)]
+    data = loop.Clips(Sequences.of(clips), torch.device("cpu"))
+    x, lengths = data.take(torch.tensor([0, 1]))
+    assert x.shape == (2, 64, 2)
+    assert lengths.tolist() == [40, 5]
+    assert (x[1, :5] == 1).all()
+    assert (x[1, 5:] == loop.SILENCE).all()
+
+
+def test_masks_cover_spans_of_frames_and_of_bands():
+    torch.manual_seed(0)
+    x = loop.mask(torch.ones(200, 50, 40), 10, 8)
+    frames = (x == 0).all(2).sum(1)
+    bands = (x == 0).all(1).sum(1)
+    assert 0 <= int(frames.min()) < 2
+    assert 8 < int(frames.max()) <= 10
+    assert 6 < int(bands.max()) <= 8
+    assert torch.equal(loop.mask(torch.ones(2, 5, 5), 0, 0), torch.ones(2, 5, 5))
+
+
+@every_deep
+def test_mixup_and_masks_train(name):
+    fit, _ = begun(name, mixup=0.3, time_mask=8, band_mask=4, label_smoothing=0.1)
+    losses = [fit.step()["loss"] for _ in range(4)]
+    assert losses[-1] < losses[0]
+
+
+def test_layers_below_the_head_learn_slower():
+    fit, _ = begun("ast", layer_decay=0.5)
+    scales = [group["scale"] for group in fit.optimizer.param_groups]
+    assert scales == sorted(scales)
+    assert scales[-1] == 1.0
+    assert scales[-2] == 0.5
+
+
+def test_audiosets_weights_are_where_the_training_begins_and_the_head_learns_at_its_own_rate():
+    weights = read_weights(pretrained())
+    data = problem("cnn", 1)
+    config = space.load(SPACES / "cnn.yaml")
+    config = config.configuration(config.published_params) | {
+        "epochs": 6, "crop_frames": 32, "head_rate": 3.0, "band_mask": 0, "batch_size": 16, "lr": 0.003,
+    }  # fmt: skip
+    fit = registry.family("cnn").start(config, data.x, data.y, classes=CLASSES, seed=1, weights=weights)
+    own = fit.model.net.net.state_dict()
+    assert np.array_equal(own["features.0.0.weight"].numpy(), weights["features.0.0.weight"])
+    assert [group["scale"] for group in fit.optimizer.param_groups] == [1.0, 3.0]
+    for _ in range(6):
+        fit.step()
+    assert (fit.scores(problem("cnn", 2).x).argmax(1) == data.y).mean() > 0.4
+
+
+def test_timm_weights_with_three_colours_fit_a_network_of_one_channel():
+    import timm
+
+    torch.manual_seed(0)
+    coloured = timm.create_model("test_resnet", num_classes=1000)
+    weights = {name: value.numpy() for name, value in coloured.state_dict().items()}
+    data = problem("cnn", 1)
+    fit = registry.family("cnn").start(
+        published("cnn"), data.x, data.y, classes=CLASSES, seed=1, weights=weights
+    )
+    first = fit.model.net.net.conv1[0].weight.detach()
+    torch.testing.assert_close(first, coloured.conv1[0].weight.sum(1, keepdim=True).detach())
+    del weights["conv1.0.weight"]
+    with pytest.raises(Exception, match="must be those of the timm network named"):
+        registry.family("cnn").start(
+            published("cnn"), data.x, data.y, classes=CLASSES, seed=1, weights=weights
+        )
+
+
+def test_a_model_predicts_any_length(tmp_path):
+    model = trained(registry.family("lstm"), published("lstm"), problem("lstm", 1)).finish()
+    random = np.random.default_rng(0)
+    x = Sequences.of([random.normal(size=(n, 32)).astype(np.float16) for n in (1, 3, 500, 33, 32)])
+    together = model.predict_proba(x)
+    alone = np.concatenate([model.predict_proba(x[[row]]) for row in range(len(x))])
+    np.testing.assert_allclose(together, alone, atol=1e-6)
