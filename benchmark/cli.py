@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--corpus", help="name of a corpus: see `serbench list corpora`")
     _corpus_options(command)
     command.add_argument("--protocol", help="default: luna-jimenez-5fold on ravdess, else speaker-5fold")
-    command.add_argument("--families", help="systems, separated by commas (default: all whose weights are here)")
+    command.add_argument("--families", help="systems, by commas (default: all whose weights are here)")
     command.add_argument("--trials", type=int, help="trials of each search (default: 40)")
     command.add_argument("--time-budget", type=duration, help="wall time of each search, e.g. 30m")
     command.add_argument("--seeds", type=int, help="refits of each selected configuration (default: 5)")
@@ -215,6 +215,7 @@ def run_report(args: argparse.Namespace) -> dict[str, Any]:
     if problems:
         raise SerbenchError(f"{args.bundle} does not verify, so nothing was rebuilt: {problems[0]}")
     rows = leaderboard.write(args.bundle)
+    bundle.write_card(args.bundle)
     bundle.seal(args.bundle)
     if not args.json:
         print(leaderboard.text(rows))

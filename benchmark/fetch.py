@@ -52,7 +52,7 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Weights:
-    """A file of pretrained weights that can be fetched. No hash of these is published: a bundle records it."""
+    """A file of pretrained weights that can be fetched. Its hash is not published: a bundle records it."""
 
     url: str
     about: str
@@ -220,6 +220,7 @@ def _download(entry: Known | Weights, folder: Path) -> Path:
         part.replace(output_file)
 
     pooch.get_logger().setLevel("WARNING")
+    size = entry.bytes or "unknown"
     try:
         return Path(pooch.retrieve(entry.url, entry.hash, entry.file, folder, downloader=resume))
     except ValueError as error:  # pooch's own for a wrong hash: it names both and has deleted the file
@@ -227,7 +228,7 @@ def _download(entry: Known | Weights, folder: Path) -> Path:
     except requests.RequestException as error:
         have = part.stat().st_size if part.exists() else 0
         raise SerbenchError(
-            f"fetch: {entry.url} must be reachable, but: {error}; {have} of {entry.bytes or 'unknown'} bytes are kept: "
+            f"fetch: {entry.url} must be reachable, but: {error}; {have} of {size} bytes are kept: "
             "run it again to go on, or give the file with --from"
         ) from error
 

@@ -199,7 +199,7 @@ def make_spec(settings: Mapping[str, Any], spaces: Path | None = None) -> StudyS
     texts = {s: frozen[s] for s in systems if s in frozen} | {
         k: v for r in read.values() for k, v in r.items()
     }
-    systems = tuple(s for system in systems for s in (read[system] if system in read else (system,)))
+    systems = tuple(s for system in systems for s in read.get(system, (system,)))
     protocol = given.get("protocol", default_protocol(given["corpus"]))
     made = {
         "systems": systems, "spaces": {s: texts[s] for s in systems},

@@ -282,7 +282,8 @@ def evaluate(
 
     The fold's test part is opened after the first system's refits; all configurations are frozen by then.
     """
-    missing = [r for r in refits(study, fold, best, cluster.resources()) if r.folder not in journal.state.refits]
+    wanted = refits(study, fold, best, cluster.resources())
+    missing = [r for r in wanted if r.folder not in journal.state.refits]
     if not missing:
         return
     speakers = {u.id: u.speaker for u in study.corpus.utterances}

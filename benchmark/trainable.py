@@ -86,7 +86,7 @@ def run_trial(
     seen = [part.x[held_out] for _, held_out in folds]
 
     def score(fit: Any, number: int) -> tuple[float, float]:
-        """Return UAR and cross entropy on the inner fold's validation group; the latter of probabilities only."""
+        """Return UAR and, of probabilities, cross entropy on an inner fold's validation group."""
         scores, truth = fit.scores(seen[number]), part.y[folds[number][1]]
         if not np.isfinite(scores).all():  # argmax would make class 0 of it
             return math.nan, math.nan

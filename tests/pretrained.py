@@ -1,4 +1,4 @@
-"""The real pretrained weights beside the project; a test that needs them is skipped, by name, where they are absent."""
+"""The real pretrained weights beside the project; where they are absent, a test is skipped by name."""
 
 from pathlib import Path
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from benchmark import fetch
+from benchmark import fetch, prepare, spec
 from benchmark.corpora import ravdess
 from benchmark.schema import SerbenchError, UsageError
 
@@ -144,3 +145,46 @@ def test_a_damaged_archive_leaves_nothing(archive, tmp_path):
     with pytest.raises(SerbenchError, match="must be a sound zip"):
         fetch.extract(spoilt, tmp_path / "out")
     assert left(tmp_path) == ["spoilt.zip"]
+
+
+def test_weights_come_from_a_file_and_stay_in_the_cache(tmp_path):
+    source = tmp_path / "some.safetensors"
+    save_file({"a": np.ones(3, np.float32)}, source)
+    path = fetch.fetch("mn04-audioset", tmp_path / "cache", source)
+    assert path == tmp_path / "cache" / "weights" / "mn04-audioset" / "some.safetensors"
+    assert path.read_bytes() == source.read_bytes()
+    source.unlink()
+    assert fetch.fetch("mn04-audioset", tmp_path / "cache") == path
+    assert fetch.weights("mn04-audioset", tmp_path / "cache") == path
+    assert fetch.weights("ast-audioset", tmp_path / "cache") is None
+
+
+def test_weights_that_are_none_leave_nothing_in_the_cache(tmp_path):
+    source = tmp_path / "page.safetensors"
+    source.write_text("<html>")
+    with pytest.raises(SerbenchError, match="page.safetensors"):
+        fetch.fetch("mn04-audioset", tmp_path / "cache", source)
+    with pytest.raises(SerbenchError, match="--from must name a file"):
+        fetch.fetch("mn04-audioset", tmp_path / "cache", tmp_path / "nowhere")
+    assert fetch.weights("mn04-audioset", tmp_path / "cache") is None
+
+
+def test_missing_weights_are_one_line_with_the_command_that_brings_them(tmp_path):
+    with pytest.raises(UsageError, match=r"cnn@audioset needs the weights mn04-audioset: serbench fetch mn04"):
+        prepare.weights_file("mn04-audioset", tmp_path, "cnn@audioset")
+
+
+def test_bare_systems_are_those_whose_weights_are_at_hand(tmp_path):
+    have, skipped = spec.at_hand(tmp_path)
+    assert {"svm", "mlp", "random_forest", "lstm", "cnn@none", "ast@none"} == set(have)
+    assert set(skipped) == {"cnn@audioset", "cnn@imagenet", "ast@audioset", "ast@imagenet", "svm@audioset"}
+    assert skipped["ast@imagenet"].startswith("serbench fetch deit-base-imagenet")
+    (tmp_path / "weights" / "mn04-audioset").mkdir(parents=True)
+    (tmp_path / "weights" / "mn04-audioset" / "w.safetensors").touch()
+    assert {"cnn@audioset", "svm@audioset"} <= set(spec.at_hand(tmp_path)[0])
+
+
+def test_a_bare_family_with_pretrained_weights_is_its_default():
+    assert list(spec.read_spaces(("cnn", "ast@none", "svm"), None)) == ["cnn@audioset", "ast@none", "svm"]
+    with pytest.raises(UsageError, match="cnn has no pretraining 'audiset': its space offers audioset, none"):
+        spec.read_spaces(("cnn@audiset",), None)

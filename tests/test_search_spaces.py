@@ -139,7 +139,8 @@ def test_sampling_stays_in_range_and_runs(found):
 def test_what_the_reference_study_states():
     """Forest of 100 trees; MLP of 5 × 300, batch norm, dropout .5, Adam at 1e-3: stated, so never assumed."""
     stated = {
-        name: {k: v for k, v in s.published_params.items() if k not in s.assumed} for name, s in SPACES.items()
+        name: {k: v for k, v in s.published_params.items() if k not in s.assumed}
+        for name, s in SPACES.items()
     }
     rate = {"schedule": "exponential", "lr": 1e-5, "decay": 0.85, "decay_start": 5, "epochs": 25}
     assert stated["ast"] == rate

@@ -3,7 +3,7 @@
 A family module has NAME; FEATURES, its default feature set; REUSE_ACTORS, may trials share a process; SEEDED,
 does a refit depend on the seed; STEP ("fold" | "trees" | "epoch"), what a trial reports after; and
     steps(config)   how many of them the configuration has
-    start(config, x, y, *, classes, seed, threads=1, groups=None, weights=None)   a Fit; estimates from these alone
+    start(config, x, y, *, classes, seed, threads=1, groups=None, weights=None)   a Fit, of these alone
     load(folder)    the model saved there
 PARAMETERS names all that a configuration may hold, OPTIONAL what a space may leave out,
 CHOICES the values that a categorical parameter knows. CHECKPOINTED families save and restore a Fit.

@@ -1,8 +1,9 @@
 """One training loop for every network: mlp on rows of statistics; cnn, lstm and ast on frames of log-mel.
 
 CUDA where there is one (bfloat16 autocast), else CPU in float32. All features go to the device once; a batch
-is an index into them. Random numbers of an epoch depend on seed and epoch alone, so that trainings in lockstep
-don't disturb one another, and one that goes on from a checkpoint gives the numbers of an unbroken one.
+is an index into them. Random numbers of an epoch depend on seed and epoch alone, so that trainings in
+lockstep don't disturb one another, and one that goes on from a checkpoint gives the numbers of an unbroken
+one.
 
 Shapes: n clips, T frames, B bands; a batch of frames is (n, T, B) float32 beside the clips' lengths (n,).
 """
@@ -108,7 +109,10 @@ def padded(length: int) -> int:
 
 
 def mask(x: Tensor, frames: int, bands: int) -> Tensor:
-    """Set a random span of up to `frames` frames and one of up to `bands` bands of each clip to 0 (SpecAugment)."""
+    """Set a random span of up to `frames` frames and one of up to `bands` bands of each clip to 0.
+
+    SpecAugment: Park et al. 2019, doi 10.21437/Interspeech.2019-2680.
+    """
     for dim, most in ((1, frames), (2, bands)):
         if most:
             size = x.shape[dim]
@@ -170,8 +174,8 @@ def load(folder: Path, network: Callable[[Config], nn.Module]) -> NetModel:
 class NetFit(Fit):
     """A training that advances by one epoch a step; sets the threads of its process.
 
-    A family says how its network is made (`network`), which settings make it (`SHAPE`) and, where layers learn
-    at rates of their own, `parameter_groups`.
+    A family says how its network is made (`network`), which settings make it (`SHAPE`) and, where layers
+    learn at rates of their own, `parameter_groups`.
     """
 
     SHAPE: tuple[str, ...] = ()  # settings that the network is made from, kept beside its weights
@@ -247,7 +251,7 @@ class NetFit(Fit):
         return (loss if other is None else share * loss + (1 - share) * self.loss(logits, y[other])), logits
 
     def _backward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Add a batch's gradient, in `parts` parts; out of memory doubles them once. Return loss and logits."""
+        """Add a batch's gradient, in `parts` parts, doubled once if memory ends; return loss and logits."""
         try:
             if self.parts == 1:
                 loss, logits = self._loss(rows)

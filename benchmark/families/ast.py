@@ -1,4 +1,7 @@
-"""Audio Spectrogram Transformer (Gong et al. 2021, doi 10.21437/Interspeech.2021-698), fine-tuned or from random."""
+"""Audio Spectrogram Transformer, fine-tuned or from random weights.
+
+Gong, Chung and Glass 2021, doi 10.21437/Interspeech.2021-698.
+"""
 
 from __future__ import annotations
 

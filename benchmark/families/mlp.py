@@ -1,4 +1,7 @@
-"""Multilayer perceptron on standardised statistics. Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019)."""
+"""Multilayer perceptron on standardised statistics.
+
+Adam (Kingma and Ba 2015) or AdamW (Loshchilov and Hutter 2019).
+"""
 
 from __future__ import annotations
 

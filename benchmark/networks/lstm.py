@@ -1,4 +1,7 @@
-"""Bidirectional LSTM over log-mel frames with attention pooling (Mirsamadi et al. 2017, doi 10.1109/ICASSP.2017.7952552)."""
+"""Bidirectional LSTM over log-mel frames with attention pooling.
+
+Mirsamadi, Barsoum and Zhang 2017, doi 10.1109/ICASSP.2017.7952552.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 class AttentiveLstm(nn.Module):
-    """Optional convolutional stem, bidirectional LSTM on packed sequences, attention pooling, linear output."""
+    """Optional convolutional stem, bidirectional LSTM on packed sequences, attention pooling, output."""
 
     def __init__(
         self, bands: int, classes: int, *, units: int, layers: int, dropout: float, stem: bool, pool: int = 4
@@ -18,7 +21,7 @@ class AttentiveLstm(nn.Module):
         Args:
             bands: columns of a frame.
             units: of each direction.
-            stem: two convolutions over time (halving it each) before the LSTM; else `pool` frames are averaged.
+            stem: two convolutions that halve the time before the LSTM; else `pool` frames are averaged.
         """
         super().__init__()
         self.pool = pool
@@ -35,7 +38,7 @@ class AttentiveLstm(nn.Module):
         self.output = nn.Linear(2 * units, classes)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """Return logits (n, classes) of x (n, frames, bands), of which the first `lengths` (n,) frames count."""
+        """Return logits (n, classes) of x (n, frames, bands), of which the first `lengths` (n,) count."""
         if self.stem is None:
             x = nn.functional.avg_pool1d(x.transpose(1, 2), self.pool, ceil_mode=True).transpose(1, 2)
             lengths = (lengths + self.pool - 1) // self.pool

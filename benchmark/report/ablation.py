@@ -13,22 +13,25 @@ from benchmark.report import formats
 Row = Mapping[str, Any]
 NOT_RUN = "not run"
 ABOUT = (
-    "Difference in UAR, in points: pretrained less random weights, at equal budget (searched) and with the same "
-    "published recipe on both sides; interval and p as in the pairwise table, p uncorrected. "
+    "Difference in UAR, in points: pretrained less random weights, at equal budget (searched) and with the "
+    "same published recipe on both sides; interval and p as in the pairwise table, p uncorrected. "
 )
 
 
 def files(folder: Path, rows: Sequence[Row], about: str, name: str) -> dict[str, str]:
-    """Return ablation.{csv,md,tex}, path → text; nothing where no family of the bundle has pretrained weights.
+    """Return ablation.{csv,md,tex}, path → text; nothing where no family has pretrained weights.
 
-    A pretraining that its family offers and the bundle lacks stands as `not run`, with the command that runs it.
+    A pretraining that a family offers and the bundle lacks stands as `not run`, with its command.
     """
     missing = _missing(folder, rows)
     if not rows and not missing:
         return {}
     header = ["Family", "Comparison", "Difference, points", "p"]
     cells = [
-        [row["family"], f"{row['system']} − {row['scratch']} ({row['comparison']})", _points(row), _p(row["p"])]
+        [
+            *(row["family"], f"{row['system']} − {row['scratch']} ({row['comparison']})"),
+            *(_points(row), _p(row["p"])),
+        ]
         for row in rows
     ]
     cells += [[row["family"], f"{row['system']} − {row['scratch']}", NOT_RUN, ""] for row in missing]

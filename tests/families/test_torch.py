@@ -61,7 +61,7 @@ def test_a_checkpoint_goes_on_with_the_numbers_of_an_unbroken_training(name, tmp
 
 
 def test_memory_that_ends_halves_the_batch_once_and_then_fails_the_trial(monkeypatch):
-    fit, config = begun("lstm", batch_size=32)
+    fit, _ = begun("lstm", batch_size=32)
     sizes, real = [], fit._loss
 
     def limited(most: int):

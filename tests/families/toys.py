@@ -46,7 +46,7 @@ def make(seed: int, clips: int = 96, columns: int = 12) -> Toy:
 
 
 def spoken(data: Toy) -> Toy:
-    """The same problem as frames: each clip repeats its row, as 32 bands, for 32 to 64 frames with some noise."""
+    """The same problem as frames: each clip repeats its row, as 32 bands, 32 to 64 times with noise."""
     random = np.random.default_rng(len(data.y))
     bands = np.tile(data.x, (1, 3))[:, :32]
     clips = [row + random.normal(size=(32 + 8 * (i % 5), 32)) * 0.5 for i, row in enumerate(bands)]
@@ -61,11 +61,13 @@ def problem(family: str, seed: int) -> Toy:
 
 SMALL = {  # what makes a network small and quick enough to learn the toy problem from random weights
     "cnn": {
-        "network": "test_resnet", "lr": 0.01, "epochs": 8, "batch_size": 16, "crop_frames": 32, "band_mask": 0,
+        "network": "test_resnet", "lr": 0.01, "epochs": 8, "batch_size": 16, "crop_frames": 32,
+        "band_mask": 0,
     },
     "lstm": {"lr": 0.005, "epochs": 10, "crop_frames": 32, "band_mask": 0, "units": 32, "layers": 1},
     "ast": {
-        "size": "tiny", "stride": 16, "frames": 64, "lr": 0.001, "epochs": 12, "schedule": "one_cycle", "batch_size": 32,
+        "size": "tiny", "stride": 16, "frames": 64, "lr": 0.001, "epochs": 12, "schedule": "one_cycle",
+        "batch_size": 32,
     },
 }  # fmt: skip
 
