@@ -8,15 +8,15 @@ from pathlib import Path
 
 from benchmark.cores import THREADS
 
-BENCHES = ("bench_features", "bench_forest", "bench_bootstrap", "bench_trials")
+BENCHES = ("bench_features", "bench_forest", "bench_bootstrap", "bench_trials", "bench_networks")
 TEXT = """# Measured ratios
 
 Written by `make perf`; every number is from that one run. A row compares this program with a named
-alternative that does the same work on the same data, which each run checks (features differ by their nature:
-`bench_features.py` says in what). A ratio above 1 means that this program is faster. Both sides run in turn,
-three or five times; rates are medians, the ratio is theirs, and the last column is the smallest and the
-largest ratio of a pair of runs. One thread a process; features, forest and bootstrap use one core, trials
-all {cores}.
+alternative that does the same work on the same data, which each run checks (features and padded clips differ
+by their nature: `bench_features.py` and `bench_networks.py` say in what). A ratio above 1 means that this
+program is faster. Both sides run in turn, three or five times; rates are medians, the ratio is theirs, and
+the last column is the smallest and the largest ratio of a pair of runs. One thread a process; trials use all
+{cores} cores, the rest one.
 
 {table}
 
@@ -25,6 +25,12 @@ journal shows: it is paid once a study (start and stop; in brackets this program
 trial, however long that takes. TPE, pruning and MLflow's mirror are not in these rows. Time without start
 and stop goes from the first trial's begin to the last one's end, so that a second process which is slow to
 start counts in it, on either side. Where the last column spans 1, the run does not tell which side is faster.
+
+Networks train on the CPU in float32. An epoch of the {fold} clips that a trial of RAVDESS trains on (one of 5
+folds and one of 3 inner folds held out) takes, at the medians above, the time below; the memory is that of a
+process that trains so and does nothing else, imports counted.
+
+{epochs}
 
 - date: {date}; commit: `{commit}`
 - machine: {cpu}, {cores} cores, {memory} GiB
@@ -54,6 +60,8 @@ def main() -> None:
         cpu=facts["hardware"]["cpu"],
         memory=facts["hardware"]["memory_gib"],
         cores=cores,
+        fold=importlib.import_module("bench_networks").FOLD,
+        epochs="\n".join(importlib.import_module("bench_networks").EPOCHS),
         load=load,
         nice=os.nice(0),
         busy="" if load < cores / 2 else ": **a busy machine**: rates are too low, ratios rough",

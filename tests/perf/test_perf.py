@@ -7,6 +7,7 @@ from dataclasses import replace
 import bench_bootstrap
 import bench_features
 import bench_forest
+import bench_networks
 import bench_trials
 import pytest
 from _bench import Comparison, Side, measure, row
@@ -15,7 +16,9 @@ pytestmark = pytest.mark.perf
 
 
 @pytest.mark.parametrize(
-    "bench", [bench_bootstrap, bench_features, bench_forest, bench_trials], ids=lambda bench: bench.__name__
+    "bench",
+    [bench_bootstrap, bench_features, bench_forest, bench_networks, bench_trials],
+    ids=lambda bench: bench.__name__,
 )
 def test_both_sides_compute_the_same(bench) -> None:
     for comparison in bench.comparisons(tiny=True):
