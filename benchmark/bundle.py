@@ -116,6 +116,7 @@ def read_costs(bundle: Path) -> dict[str, dict[str, Any]]:
         searched: list[tuple[float, float, float]] = []
         for path in sorted(bundle.glob(f"searches/{system}/fold-*/trials.csv")):
             needs, trials = space.load(path.with_name("space.yaml")).resources, read_csv(path)
+            needs = {**needs, "gpus": own[0]["gpus"]}  # none, where the cluster had none
             states += [trial["state"] for trial in trials]
             searched += [(float(trial["seconds"] or 0), needs["cpus"], needs["gpus"]) for trial in trials]
         costs[system] = {
@@ -138,7 +139,15 @@ def tables(bundle: Path) -> scores.Tables:
         read_costs(bundle),
         protocol=read_json(bundle / "splits.json")["protocol"],
         bootstrap_seed=read_study(bundle)["bootstrap_seed"],
+        same_network=lambda one, other: _searched(bundle, one) == _searched(bundle, other),
     )
+
+
+def _searched(bundle: Path, system: str) -> Any:
+    """Return what a system's space says of its network and recipe."""
+    path = next(iter(sorted(bundle.glob(f"searches/{system}/fold-*/space.yaml"))))
+    found = space.load(path)
+    return found.fixed, found.search, found.published_params
 
 
 def best_trial(trials: Iterable[dict[str, str]]) -> dict[str, str] | None:

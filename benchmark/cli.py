@@ -182,6 +182,7 @@ def run_prepare(args: argparse.Namespace) -> dict[str, Any]:
 def run_run(args: argparse.Namespace) -> dict[str, Any]:
     """Run a study to a sealed bundle and print its leaderboard."""
     from benchmark import study
+    from benchmark.environment import gpus
     from benchmark.report import leaderboard
     from benchmark.spec import at_hand, resolve
 
@@ -190,9 +191,11 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
     given["systems"] = tuple(name.strip() for name in args.families.split(",")) if args.families else None
     given |= {"prune": False if args.no_prune else None, "allow_modified": args.allow_modified or None}
     if args.study is None and not given["systems"]:
-        given["systems"], skipped = at_hand(_cache(args), args.spaces)
-        for system, command in skipped.items():
-            print(f"skipped: {system}, whose weights are not here: {command}", file=sys.stderr)
+        given["systems"], skipped = at_hand(
+            _cache(args), args.spaces, gpu=bool(gpus()) or args.address is not None
+        )
+        for system, reason in skipped.items():
+            print(f"skipped: {system}: {reason}", file=sys.stderr)
     spec, frozen = resolve(args.study, given, args.spaces)
     place = study.Place(
         out=args.out, cache=_cache(args), root=args.root, address=args.address, storage=args.storage,

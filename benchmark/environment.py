@@ -68,7 +68,7 @@ def describe() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "packages": {name: _version(name) for name in PACKAGES},
         "hardware": {
-            "cpu": _cpu(), "cores": os.cpu_count(), "gpus": _gpus(),
+            "cpu": _cpu(), "cores": os.cpu_count(), "gpus": gpus(),
             "memory_gib": round(psutil.virtual_memory().total / 2**30),
         },
     }  # fmt: skip
@@ -90,7 +90,8 @@ def _cpu() -> str:
     return platform.processor()
 
 
-def _gpus() -> list[str]:
+def gpus() -> list[str]:
+    """Return the names of this machine's NVIDIA GPUs."""
     try:
         found = subprocess.run(
             ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],

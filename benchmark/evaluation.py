@@ -169,7 +169,8 @@ def open_test(
             models[id(result.files)] = np.empty(0)
             keys.append(id(result.files))
             tasks.append((refit.family, dict(result.files), features(refit.features, fold.test)))
-    for position, outcome in cluster.map(predict, tasks):
+    cpus, gpus = (max((getattr(r, need) for r, _ in fitted), default=0) for need in ("cpus", "gpus"))
+    for position, outcome in cluster.map(predict, tasks, cpus=cpus, gpus=gpus):
         if isinstance(outcome, Exception):
             why = str(outcome).strip().splitlines()[-1]
             raise SerbenchError(f"{tasks[position][0]}, fold {fold.number}: predicting broke: {why}")

@@ -94,7 +94,7 @@ def weights(name: str, cache_folder: Path) -> Path | None:
 
 def command(name: str) -> str:
     """Return the command that brings weights into the cache."""
-    return f"serbench fetch {name}    (or --from FILE: {WEIGHTS[name].url})"
+    return f"serbench fetch {registry.closest(name, WEIGHTS, 'weights')}"
 
 
 def _fetch_weights(name: str, cache_folder: Path, source: Path | None) -> Path:
@@ -108,8 +108,15 @@ def _fetch_weights(name: str, cache_folder: Path, source: Path | None) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         if source and not source.is_file():
             raise SerbenchError(f"fetch: --from must name a file, but {source} is none; give {entry.file}")
-        file = source or _download(entry, folder)
-        read_weights(file)
+        parts = folder / f".part-{name}"  # several hubs' files have one name
+        parts.mkdir(exist_ok=True)
+        file = source or _download(entry, parts)
+        try:
+            read_weights(file)
+        except SerbenchError:
+            if source is None:
+                file.unlink()
+            raise
         with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as aside:
             shutil.copy(file, Path(aside) / file.name)
             (folder / name).mkdir(exist_ok=True)

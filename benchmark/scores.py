@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -73,6 +73,7 @@ def tables(
     *,
     protocol: str,
     bootstrap_seed: int,
+    same_network: Callable[[str, str], bool] = lambda one, other: True,
     resamples: int = statistics.RESAMPLES,
 ) -> Tables:
     """Score every system.
@@ -83,6 +84,7 @@ def tables(
         costs: system → trials (None: not searched, so not ranked), failed_trials, failed_runs, parameters, …
         protocol: its name.
         bootstrap_seed: of the resamples and of the sign flips.
+        same_network: whether two systems were searched in one space, but for their pretraining.
         resamples: of the bootstrap.
 
     Raises:
@@ -120,7 +122,7 @@ def tables(
         "method": METHOD, "level": statistics.LEVEL, "resamples": resamples, "seed": bootstrap_seed,
         "speakers": len(speakers), "reason": "" if enough else reason,
     }  # fmt: skip
-    ablation = _ablation(order, rows, samples, by_speaker, bootstrap_seed, len(speakers))
+    ablation = _ablation(order, same_network, rows, samples, by_speaker, bootstrap_seed, len(speakers))
     return Tables([rows[s] for s in order], classwise, pairs, ablation, interval)
 
 
@@ -228,6 +230,7 @@ def _pairs(
 
 def _ablation(
     order: Sequence[str],
+    same_network: Callable[[str, str], bool],
     rows: Mapping[str, Row],
     samples: Mapping[str, np.ndarray],
     by_speaker: Mapping[str, np.ndarray],
@@ -244,6 +247,8 @@ def _ablation(
         if pretraining in ("", "none") or scratch not in rows:
             continue
         (pair,) = _pairs([system, scratch], rows, samples, by_speaker, seed, speakers)
+        if not same_network(system.removesuffix(PUBLISHED), f"{family}@none"):
+            continue
         comparison = "published recipe" if ending else "searched"
         row = {"family": family, "comparison": comparison, "system": system, "scratch": scratch}
         out.append(row | {key: pair[key] for key in ABLATION_COLUMNS[4:]})

@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Sequences:
-    """Frames of several clips. Indexing with row numbers gives Sequences, with one number its frames."""
+    """Frames of several clips. Indexing with row numbers, or with a mask, gives Sequences."""
 
     frames: np.ndarray  # (all frames, bands)
     lengths: np.ndarray  # (clips,) int64, frames of each clip, all > 0
@@ -37,5 +37,6 @@ class Sequences:
         return (self.frames[a : a + n] for a, n in zip(self.starts, self.lengths, strict=True))
 
     def __getitem__(self, rows: np.ndarray | Sequence[int]) -> Sequences:
-        starts, rows = self.starts, np.asarray(rows, dtype=np.int64)
+        chosen, starts = np.asarray(rows), self.starts
+        rows = np.flatnonzero(chosen) if chosen.dtype == bool else chosen.astype(np.int64)
         return Sequences.of([self.frames[starts[row] : starts[row] + self.lengths[row]] for row in rows])

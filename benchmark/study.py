@@ -21,7 +21,7 @@ from benchmark.progress import StudyProgress, step
 from benchmark.report import leaderboard
 from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError
 from benchmark.space import Space
-from benchmark.spec import StudySpec
+from benchmark.spec import StudySpec, needed_weights
 from benchmark.trainable import TrainingPart
 
 COORDINATOR_DEATHS = 3  # of one search, before the study gives up
@@ -168,13 +168,18 @@ def plan(spec: StudySpec, place: Place) -> Study:
         step(f"Features: {name}")
         tables[name] = prepare.feature_table(corpus, root, name, place.cache)
     features = {name: prepare.feature_digest(name, place.cache) for name in names}
+    needed = {name for system in spec.systems for name in needed_weights(system, spec.space(system))}
+    used = {
+        name: prepare.sha256(prepare.weights_file(name, place.cache, "a feature set"))
+        for name in sorted(needed)
+    }
     digest = spec.digest(corpus.digest, split.fingerprint, features, hashes)
     digests: dict[str, Any] = {
         "study": digest, "corpus": corpus.digest, "fingerprint": split.fingerprint, "features": features,
         "spaces": {system: spec.space(system).digest for system in spec.systems},
     }  # fmt: skip
-    if hashes:
-        digests["weights"] = hashes
+    if used:
+        digests["weights"] = used
     return Study(spec, corpus, split, tables, weights, digest, digests)
 
 
@@ -324,7 +329,8 @@ def _note_opening(study: Study, fold: Fold, out: Path, runs: int) -> None:
 def _store(models: Path, fitted: Sequence[tuple[Refit, Fitted]]) -> None:
     try:
         for refit, result in fitted:
-            (models / refit.folder).mkdir(parents=True, exist_ok=True)
+            if result.files:
+                (models / refit.folder).mkdir(parents=True, exist_ok=True)
             for name, content in result.files.items():
                 (models / refit.folder / name).write_bytes(content)
     except OSError as error:  # the bundle needs no model

@@ -162,7 +162,7 @@ def test_weights_come_from_a_file_and_stay_in_the_cache(tmp_path):
 def test_weights_that_are_none_leave_nothing_in_the_cache(tmp_path):
     source = tmp_path / "page.safetensors"
     source.write_text("<html>")
-    with pytest.raises(SerbenchError, match="page.safetensors"):
+    with pytest.raises(SerbenchError, match=r"page\.safetensors"):
         fetch.fetch("mn04-audioset", tmp_path / "cache", source)
     with pytest.raises(SerbenchError, match="--from must name a file"):
         fetch.fetch("mn04-audioset", tmp_path / "cache", tmp_path / "nowhere")
@@ -170,15 +170,24 @@ def test_weights_that_are_none_leave_nothing_in_the_cache(tmp_path):
 
 
 def test_missing_weights_are_one_line_with_the_command_that_brings_them(tmp_path):
-    with pytest.raises(UsageError, match=r"cnn@audioset needs the weights mn04-audioset: serbench fetch mn04"):
+    with pytest.raises(UsageError, match="cnn@audioset needs the weights mn04-audioset: serbench fetch"):
         prepare.weights_file("mn04-audioset", tmp_path, "cnn@audioset")
 
 
 def test_bare_systems_are_those_whose_weights_are_at_hand(tmp_path):
     have, skipped = spec.at_hand(tmp_path)
-    assert {"svm", "mlp", "random_forest", "lstm", "cnn@none", "ast@none"} == set(have)
-    assert set(skipped) == {"cnn@audioset", "cnn@imagenet", "ast@audioset", "ast@imagenet", "svm@audioset"}
-    assert skipped["ast@imagenet"].startswith("serbench fetch deit-base-imagenet")
+    assert {"svm", "mlp", "random_forest", "lstm", "cnn@none"} == set(have)
+    assert set(skipped) == {
+        "cnn@audioset",
+        "cnn@imagenet",
+        "ast@audioset",
+        "ast@imagenet",
+        "ast@none",
+        "svm@audioset",
+    }
+    assert "serbench fetch deit-base-imagenet" in skipped["ast@imagenet"]
+    assert "needs a GPU" in skipped["ast@none"]
+    assert "ast@none" in spec.at_hand(tmp_path, gpu=True)[0]
     (tmp_path / "weights" / "mn04-audioset").mkdir(parents=True)
     (tmp_path / "weights" / "mn04-audioset" / "w.safetensors").touch()
     assert {"cnn@audioset", "svm@audioset"} <= set(spec.at_hand(tmp_path)[0])

@@ -28,7 +28,7 @@ def tone(path: Path, seconds: float, rate: int, hertz: float = 200) -> Path:
 def made(tmp_path: Path) -> Path:
     """A bundle with an svm, two of whose models lie in the cache."""
     folder = make_bundle(tmp_path, systems={"svm": 0.7})
-    study = bundle.read_study(folder)
+    study = dict(bundle.read_study(folder)) | {"digests": {"study": "d1"}}
     study["spaces"] = {"svm": (SPACES / "svm.yaml").read_text()}
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     columns = len(registry.feature("functionals").columns())

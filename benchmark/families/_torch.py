@@ -83,8 +83,8 @@ class Clips:
     """Frames on the device, in the features' own precision."""
 
     def __init__(self, x: Sequences, device: torch.device):
-        limited = np.nan_to_num(x.frames).clip(-common.CLIP, common.CLIP)
-        self.frames = torch.from_numpy(limited).to(device)
+        frames = torch.tensor(x.frames, device=device)  # a copy: the object store is read-only
+        self.frames = frames.nan_to_num_().clamp_(-common.CLIP, common.CLIP)
         self.lengths = torch.tensor(x.lengths, device=device)
         self.starts = torch.tensor(x.starts, device=device)
 
@@ -162,12 +162,14 @@ class NetModel:
 
 
 def load(folder: Path, network: Callable[[Config], nn.Module]) -> NetModel:
-    """Return the model saved in `folder`, on the CPU; `network` makes one from the saved facts."""
+    """Return the model saved in `folder`, on a GPU if there is one; `network` makes it from its facts."""
     arrays, facts = common.load_arrays(folder)
     present = arrays.pop("present")
     scaler = common.Scaler(arrays.pop("mean"), arrays.pop("inverse")) if "inverse" in arrays else None
     net = network(facts)
     net.load_state_dict({name[4:]: torch.from_numpy(value) for name, value in arrays.items()})
+    if torch.cuda.is_available():
+        net.cuda()
     return NetModel(net, present, facts, scaler)
 
 

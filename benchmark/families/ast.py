@@ -80,5 +80,5 @@ start, steps = AstFit, loop.steps
 
 
 def load(folder: Path) -> loop.NetModel:
-    """Return the model saved in `folder`, on the CPU."""
+    """Return the model saved in `folder`."""
     return loop.load(folder, network)

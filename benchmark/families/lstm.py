@@ -36,5 +36,5 @@ start, steps = LstmFit, loop.steps
 
 
 def load(folder: Path) -> loop.NetModel:
-    """Return the model saved in `folder`, on the CPU."""
+    """Return the model saved in `folder`."""
     return loop.load(folder, network)

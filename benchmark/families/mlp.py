@@ -46,5 +46,5 @@ start, steps = MlpFit, loop.steps
 
 
 def load(folder: Path) -> loop.NetModel:
-    """Return the model saved in `folder`, on the CPU."""
+    """Return the model saved in `folder`."""
     return loop.load(folder, network)

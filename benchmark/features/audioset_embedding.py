@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file
 
 from benchmark.features import log_mel_32k
 from benchmark.networks.mobilenet import AUDIOSET_CLASSES, MobileNet
+from benchmark.networks.weights import read_weights
 from benchmark.schema import digest as digest_of
 
 NAME = "audioset_embedding"
@@ -56,5 +56,5 @@ def _network(weights: Path) -> MobileNet:
         []
     ):  # the initialisation, overwritten at once, must not move the caller's state
         network = MobileNet(AUDIOSET_CLASSES)
-    network.load_audioset(load_file(weights))
+    network.load_audioset(read_weights(weights))
     return network.eval()

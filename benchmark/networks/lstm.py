@@ -45,8 +45,9 @@ class AttentiveLstm(nn.Module):
         else:
             x = self.stem(x.transpose(1, 2)).transpose(1, 2)
             lengths = ((lengths + 1) // 2 + 1) // 2
-        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
+        with torch.autocast(x.device.type, enabled=False):  # packed sequences of bfloat16 are slow or refused
+            packed = pack_padded_sequence(x.float(), lengths.cpu(), batch_first=True, enforce_sorted=False)
+            hidden, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
         outside = torch.arange(x.shape[1], device=x.device) >= lengths.to(x.device)[:, None]
         weight = self.attention(hidden).squeeze(2).masked_fill(outside, -torch.inf).softmax(1)
         return self.output(self.dropout((weight[:, :, None] * hidden).sum(1)))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark import scores, space
+from benchmark import bundle, scores, space
 from benchmark.files import csv_text
 from benchmark.report import formats
 
@@ -47,7 +47,7 @@ def files(folder: Path, rows: Sequence[Row], about: str, name: str) -> dict[str,
 def _missing(folder: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
     have = {row["system"] for row in rows}
     out = {}
-    for path in sorted(folder.glob("searches/*@*/fold-1/space.yaml")):
+    for path in sorted(folder.glob("searches/*@*/fold-*/space.yaml")):
         found = space.load(path)
         for pretraining, weights in found.weights.items():
             system, scratch = f"{found.family}@{pretraining}", f"{found.family}@none"
@@ -55,9 +55,18 @@ def _missing(folder: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
                 out[system] = {
                     **dict.fromkeys(scores.ABLATION_COLUMNS), "family": found.family, "comparison": NOT_RUN,
                     "system": system, "scratch": scratch,
-                    "command": f"serbench fetch {weights} && serbench run --families {system},{scratch}",
+                    "command": f"serbench fetch {weights} && {_command(folder, system, scratch)}",
                 }  # fmt: skip
     return list(out.values())
+
+
+def _command(folder: Path, system: str, scratch: str) -> str:
+    study = bundle.read_study(folder)
+    budget = "".join(
+        f" --{key.replace('_', '-')} {study[key]}" for key in ("protocol", "trials", "inner_folds", "seeds")
+    )
+    name = f"{study['name']}-{system.replace('@', '-')}"
+    return f"serbench run --corpus {study['corpus']} --families {system},{scratch}{budget} --name {name}"
 
 
 def _points(row: Row) -> str:

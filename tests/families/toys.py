@@ -64,9 +64,9 @@ SMALL = {  # what makes a network small and quick enough to learn the toy proble
         "network": "test_resnet", "lr": 0.01, "epochs": 8, "batch_size": 16, "crop_frames": 32,
         "band_mask": 0,
     },
-    "lstm": {"lr": 0.005, "epochs": 10, "crop_frames": 32, "band_mask": 0, "units": 32, "layers": 1},
+    "lstm": {"lr": 0.005, "epochs": 5, "crop_frames": 32, "band_mask": 0, "units": 32, "layers": 1},
     "ast": {
-        "size": "tiny", "stride": 16, "frames": 64, "lr": 0.001, "epochs": 12, "schedule": "one_cycle",
+        "size": "tiny", "stride": 16, "frames": 64, "lr": 0.001, "epochs": 5, "schedule": "one_cycle",
         "batch_size": 32,
     },
 }  # fmt: skip
