@@ -149,16 +149,22 @@ def needed_weights(system: str, found: Space) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
-def at_hand(cache: Path, folder: Path | None = None) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return the systems whose weights are in the cache, and the others with the command that brings them."""
+def at_hand(
+    cache: Path, folder: Path | None = None, *, gpu: bool = False
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the systems that can run here, and the others with what they lack.
+
+    That is weights which are not in the cache, with the command that brings them, or a whole GPU.
+    """
     have, skipped = [], {}
     for system in known_systems(folder):
         (text,) = read_spaces((system,), folder).values()
-        missing = [
-            n for n in needed_weights(system, space.parse(text, system)) if not fetch.weights(n, cache)
-        ]
+        found = space.parse(text, system)
+        missing = [name for name in needed_weights(system, found) if not fetch.weights(name, cache)]
         if missing:
-            skipped[system] = fetch.command(missing[0])
+            skipped[system] = f"its weights are not here: {fetch.command(missing[0])}"
+        elif found.resources["gpus"] >= 1 and not gpu:
+            skipped[system] = "it needs a GPU; a smaller network for a CPU: benchmark/studies/deep.yaml"
         else:
             have.append(system)
     return tuple(have), skipped

@@ -103,9 +103,15 @@ def test_a_failed_refit_is_tried_once_more(monkeypatch: pytest.MonkeyPatch) -> N
 def test_seeds_of_refits_differ_by_system_fold_seed_and_study() -> None:
     seeds = {
         evaluation.training_seed(study, refit(system, {}, seed, fold))
-        for study in ("d1", "d2") for system in ("mlp", "mlp-published") for seed in (1, 2) for fold in (1, 2)
+        for study in ("d1", "d2") for system in ("mlp", "svm") for seed in (1, 2) for fold in (1, 2)
     }  # fmt: skip
     assert len(seeds) == 16
+
+
+def test_a_system_and_its_published_row_train_alike() -> None:
+    """Where the search chose the published configuration, both rows are one model."""
+    searched, published = (evaluation.training_seed("d1", refit(row, {})) for row in ("mlp", "mlp-published"))
+    assert searched == published
 
 
 def test_openings_gain_a_line_each_and_the_header_once(tmp_path: Path) -> None:
