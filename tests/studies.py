@@ -183,15 +183,17 @@ def events(folder: Path, kind: str = "") -> list[dict[str, Any]]:
     return [event for event in map(json.loads, lines) if not kind or event["event"] == kind]
 
 
+PICTURES = ("figures", "report.html")  # of the tables and of times
+TIMED = ("leaderboard.md", "leaderboard.tex", "README.md")  # with hours; leaderboard.csv has all else
 TIMES = {"seconds", "search_seconds", "cpu_hours", "gpu_hours", "trial_seconds"}
 
 
 def content(bundle: Path) -> dict[str, Any]:
-    """Return every file of a bundle without its times and what stands for the whole: name → content."""
+    """Return every file of a bundle without its times, pictures and what stands for the whole."""
     kept = {}
     for path in sorted(p for p in bundle.rglob("*") if p.is_file()):
         name = path.relative_to(bundle).as_posix()
-        if name in ("SHA256SUMS", "environment.json"):
+        if name in ("SHA256SUMS", "environment.json", *TIMED) or name.split("/")[0] in PICTURES:
             continue
         if path.suffix == ".csv":
             kept[name] = _without_times(files.read_csv(path))
