@@ -126,7 +126,7 @@ def test_a_sealed_bundle_is_never_overwritten(
         (["--corpus", "synthetic", "--sampler", "tpee"], "did you mean 'tpe'"),
         (["--corpus", "synthetic", "--trials", "0"], "trials must be at least 1, but got 0"),
         (["--corpus", "synthetic", "--families", "svm,svm"], "named twice: svm, svm"),
-        (["--corpus", "synthetic", "--families", "svm@audioset"], "no pretraining 'audioset'"),
+        (["--corpus", "synthetic", "--families", "svm@imagenet"], "no pretraining 'imagenet'"),
         ([], "run needs --corpus NAME"),
     ],
 )
@@ -246,7 +246,7 @@ def test_a_fold_that_leaks_is_refused_when_its_part_is_made(planned: study.Study
 def test_the_digest_counts_what_a_number_depends_on_and_nothing_else(planned: study.Study) -> None:
     def digest(**changes: Any) -> str:
         changed = study.replace(planned.spec, **changes)
-        return changed.digest(planned.corpus.digest, planned.split.fingerprint, {"functionals": "f"})
+        return changed.digest(planned.corpus.digest, planned.split.fingerprint, {"functionals": "f"}, {})
 
     same = digest()
     assert same == digest(name="other", concurrency=4, bootstrap_seed=9)
