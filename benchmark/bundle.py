@@ -5,7 +5,6 @@ Only the written files count: probabilities with six significant digits, `predic
 
 from __future__ import annotations
 
-import hashlib
 import statistics as stdlib_statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,16 @@ from typing import Any
 import numpy as np
 
 from benchmark import scores, space
-from benchmark.files import csv_text, differences, json_text, read_csv, read_json, write_text, write_texts
+from benchmark.files import (
+    csv_text,
+    differences,
+    json_text,
+    read_csv,
+    read_json,
+    sha256,
+    write_text,
+    write_texts,
+)
 from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest
 from benchmark.scores import IDENTITY, Run
 
@@ -131,10 +139,10 @@ def read_costs(bundle: Path) -> dict[str, dict[str, Any]]:
     return costs
 
 
-def tables(bundle: Path) -> scores.Tables:
-    """Score the bundle from its files alone."""
+def tables(bundle: Path, runs: Sequence[Run] | None = None) -> scores.Tables:
+    """Score the bundle from its files alone; `runs` are those of `read_runs`, where they are read already."""
     return scores.tables(
-        read_runs(bundle),
+        read_runs(bundle) if runs is None else runs,
         read_json(bundle / "corpus.json")["classes"],
         read_costs(bundle),
         protocol=read_json(bundle / "splits.json")["protocol"],
@@ -145,8 +153,7 @@ def tables(bundle: Path) -> scores.Tables:
 
 def _searched(bundle: Path, system: str) -> Any:
     """Return what a system's space says of its network and recipe."""
-    path = next(iter(sorted(bundle.glob(f"searches/{system}/fold-*/space.yaml"))))
-    found = space.load(path)
+    found = space.load(min(bundle.glob(f"searches/{system}/fold-*/space.yaml")))
     return found.fixed, found.search, found.published_params
 
 
@@ -187,11 +194,6 @@ def _files(bundle: Path) -> list[str]:
     return sorted(n.as_posix() for n in names if n.parts[0] not in (SUMS, *WORKING))
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def seal(bundle: Path) -> None:
     """Write SHA256SUMS over every other file, as `sha256sum -c` reads it.
 
@@ -213,7 +215,7 @@ def seal(bundle: Path) -> None:
             f"a sealed bundle must be whole: {bundle} lacks {len(missing)} files, first {missing[0]}; "
             "finish the study with --resume"
         )
-    write_text(bundle / SUMS, "".join(f"{_sha256(bundle / name)}  {name}\n" for name in files))
+    write_text(bundle / SUMS, "".join(f"{sha256(bundle / name)}  {name}\n" for name in files))
 
 
 @contextmanager
@@ -251,7 +253,7 @@ def _seal_problems(bundle: Path) -> Iterator[str]:
             yield f"missing: {name}"
         elif name not in stored:
             yield f"added: {name}"
-        elif _sha256(bundle / name) != stored[name]:
+        elif sha256(bundle / name) != stored[name]:
             yield f"wrong checksum: {name}"
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from benchmark import bundle, cluster, files, records, registry, trainable
 from benchmark.families._common import TrialFailed
 from benchmark.schema import Fold, SerbenchError, canonical_json, digest
-from benchmark.scores import Run
+from benchmark.scores import PUBLISHED, Run
 from benchmark.sequences import Sequences
 
 Data = np.ndarray | Sequences
@@ -63,7 +63,7 @@ def training_seed(study: str, refit: Refit) -> int:
 
     It is the same for a system and its published row: where the search chose that, they are one model.
     """
-    system = refit.system.removesuffix("-published")
+    system = refit.system.removesuffix(PUBLISHED)
     return int(digest([study, system, refit.fold, refit.seed])[:8], 16) >> 1
 
 
@@ -119,7 +119,7 @@ def fit_all(
     for refit in refits:
         if refit.family != MAJORITY:
             seeded = registry.family(refit.family).SEEDED
-            system = refit.system.removesuffix("-published")
+            system = refit.system.removesuffix(PUBLISHED)
             key = (system, refit.fold, refit.seed if seeded else 0, canonical_json(dict(refit.config)))
             leaders.setdefault(key, []).append(refit)
         else:

@@ -106,8 +106,8 @@ def _fetch_weights(name: str, cache_folder: Path, source: Path | None) -> Path:
     folder = cache_folder / "weights"
     with _room(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if source and not source.is_file():
-            raise SerbenchError(f"fetch: --from must name a file, but {source} is none; give {entry.file}")
+        if source:
+            _must_be_a_file(source, entry)
         parts = folder / f".part-{name}"  # several hubs' files have one name
         parts.mkdir(exist_ok=True)
         file = source or _download(entry, parts)
@@ -203,11 +203,15 @@ def _check_members(archive: Path, members: list[zipfile.ZipInfo]) -> None:
         )
 
 
+def _must_be_a_file(source: Path, entry: Known | Weights) -> None:
+    if not source.is_file():
+        raise SerbenchError(f"fetch: --from must name a file, but {source} is none; give {entry.file}")
+
+
 def _checked(source: Path, entry: Known) -> Path:
     import pooch
 
-    if not source.is_file():
-        raise SerbenchError(f"fetch: --from must name a file, but {source} is none; give {entry.file}")
+    _must_be_a_file(source, entry)
     algorithm, _, wanted = entry.hash.partition(":")
     found = pooch.file_hash(str(source), algorithm)
     if found != wanted:

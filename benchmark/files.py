@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -16,6 +17,12 @@ from benchmark.schema import SerbenchError
 TOLERANCE = 1e-9  # of a number that is computed again
 ROW_NAMES = ("system", "system_a", "system_b", "class")  # the columns that name a row of a table
 _FORMULA = tuple("=+-@\t\r")  # a spreadsheet would run a cell that starts so
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_texts(folder: Path, files: Mapping[str, str | bytes]) -> None:

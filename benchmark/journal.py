@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from benchmark.schema import SerbenchError, canonical_json
 
 COMPLETE, PRUNED, FAILED = "COMPLETE", "PRUNED", "FAILED"
+CURVES = ("train_uar", "validation_loss")  # of a step, where a family trains by epochs: MLflow shows them
 
 
 @dataclass

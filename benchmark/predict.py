@@ -11,6 +11,7 @@ import numpy as np
 from benchmark import audio, bundle, prepare, registry, space
 from benchmark.files import read_json
 from benchmark.schema import SerbenchError
+from benchmark.scores import PUBLISHED
 from benchmark.sequences import Sequences
 
 
@@ -29,7 +30,7 @@ def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path
         UsageError: no such system. SerbenchError: its models are not on this machine.
     """
     study, classes = bundle.read_study(folder), read_json(folder / "corpus.json")["classes"]
-    searched = system.removesuffix("-published")
+    searched = system.removesuffix(PUBLISHED)
     registry.closest(searched, study["systems"], "system of this bundle")
     found = space.parse(study["spaces"][searched], searched)
     places = (folder / "models", cache_folder / "models" / study["digests"]["study"])
@@ -60,9 +61,8 @@ def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path
 
 def _features(clip: Path, name: str, cache_folder: Path) -> np.ndarray:
     decoded = audio.decode(clip)
-    parts = []
-    for part in name.split("+"):
-        feature, weights = registry.feature(part), prepare.feature_weights(part, cache_folder)
-        samples = audio.resample(audio.mono(decoded), decoded.sample_rate, feature.SAMPLE_RATE)
-        parts.append(feature.extract(samples, weights) if weights else feature.extract(samples))
+    parts = [
+        prepare.describe(decoded, part, prepare.feature_weights(part, cache_folder))
+        for part in name.split("+")
+    ]
     return np.hstack(parts) if len(parts) > 1 else parts[0]

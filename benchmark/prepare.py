@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import hashlib
 import logging
 import shutil
 import tempfile
@@ -23,6 +22,7 @@ from rich.progress import track
 from benchmark import audio, fetch, registry
 from benchmark.cache import Cache
 from benchmark.cores import spread
+from benchmark.files import sha256
 from benchmark.schema import Corpus, FeatureTable, Quarantined, SerbenchError, UsageError, Utterance, digest
 from benchmark.sequences import Sequences
 
@@ -122,10 +122,11 @@ def weights_file(name: str, cache_folder: Path, what: str) -> Path:
     return path
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 (hex) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def describe(clip: audio.Decoded, feature_name: str, weights: Path | None) -> np.ndarray:
+    """Return one feature set of a clip: a row (columns,) or frames (T, columns)."""
+    feature = registry.feature(feature_name)
+    samples = audio.resample(audio.mono(clip), clip.sample_rate, feature.SAMPLE_RATE)
+    return feature.extract(samples, weights) if weights else feature.extract(samples)
 
 
 def feature_table(corpus: Corpus, root: Path, feature_name: str, cache_folder: Path) -> FeatureTable:
@@ -231,15 +232,13 @@ def _inspect(root: Path, u: Utterance) -> Utterance | Quarantined:
 
 
 def _extract(root: Path, feature_name: str, weights: Path | None, u: Utterance) -> np.ndarray:
-    feature = registry.feature(feature_name)
     try:
         clip = audio.decode(root / u.path)
     except audio.Rejected as error:
         raise SerbenchError(f"{u.path} was readable and is not now ({error.reason}): run again") from error
     if clip.digest != u.digest:
         raise SerbenchError(f"{u.path} has changed since it was checked: run again")
-    samples = audio.resample(audio.mono(clip), clip.sample_rate, feature.SAMPLE_RATE)
-    return feature.extract(samples, weights) if weights else feature.extract(samples)
+    return describe(clip, feature_name, weights)
 
 
 def _shown(results: Iterable[Result], what: str, total: int, done: int = 0) -> Iterable[Result]:

@@ -42,6 +42,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+def settings_digest(*modules: Mapping[str, Any]) -> str:
+    """Return the digest of the constants of modules, given their `globals()` or `vars`."""
+    return digest([{name: value for name, value in module.items() if name.isupper()} for module in modules])
+
+
 def nearest(value: str, known: Iterable[str]) -> str:
     """Return the cure for an unknown name: `did you mean 'x'? known: x, y`."""
     known = list(known)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -108,7 +109,10 @@ def tables(
         classwise[system] = _class_rows(counts.sum(1), classes, low[first:], high[first:])
     order = sorted(rows, key=lambda s: (rows[s]["trials"] is None, -rows[s]["uar"], s))
     ranked = [s for s in order if rows[s]["trials"] is not None]
-    pairs = _pairs(ranked, rows, samples, by_speaker, bootstrap_seed, len(speakers))
+    compare = partial(
+        _pairs, rows=rows, samples=samples, by_speaker=by_speaker, seed=bootstrap_seed, speakers=len(speakers)
+    )
+    pairs = compare(ranked)
     different = {
         (ranked.index(pair["system_a"]), ranked.index(pair["system_b"]))
         for pair in pairs
@@ -122,7 +126,7 @@ def tables(
         "method": METHOD, "level": statistics.LEVEL, "resamples": resamples, "seed": bootstrap_seed,
         "speakers": len(speakers), "reason": "" if enough else reason,
     }  # fmt: skip
-    ablation = _ablation(order, same_network, rows, samples, by_speaker, bootstrap_seed, len(speakers))
+    ablation = _ablation(order, same_network, compare)
     return Tables([rows[s] for s in order], classwise, pairs, ablation, interval)
 
 
@@ -231,11 +235,7 @@ def _pairs(
 def _ablation(
     order: Sequence[str],
     same_network: Callable[[str, str], bool],
-    rows: Mapping[str, Row],
-    samples: Mapping[str, np.ndarray],
-    by_speaker: Mapping[str, np.ndarray],
-    seed: int,
-    speakers: int,
+    compare: Callable[[Sequence[str]], list[Row]],
 ) -> list[Row]:
     """Compare each pretrained network with itself from random: as searched, and at one published recipe."""
     out: list[Row] = []
@@ -244,14 +244,13 @@ def _ablation(
         family, _, pretraining = name.partition("@")
         ending = system.removeprefix(name)
         scratch = f"{family}@none{ending}"
-        if pretraining in ("", "none") or scratch not in rows:
+        if pretraining in ("", "none") or scratch not in order:
             continue
-        (pair,) = _pairs([system, scratch], rows, samples, by_speaker, seed, speakers)
-        if not same_network(system.removesuffix(PUBLISHED), f"{family}@none"):
-            continue
-        comparison = "published recipe" if ending else "searched"
-        row = {"family": family, "comparison": comparison, "system": system, "scratch": scratch}
-        out.append(row | {key: pair[key] for key in ABLATION_COLUMNS[4:]})
+        if same_network(name, f"{family}@none"):
+            (pair,) = compare([system, scratch])
+            comparison = "published recipe" if ending else "searched"
+            row = {"family": family, "comparison": comparison, "system": system, "scratch": scratch}
+            out.append(row | {key: pair[key] for key in ABLATION_COLUMNS[4:]})
     return sorted(out, key=lambda row: (row["family"], row["comparison"] != "searched", row["system"]))
 
 

@@ -36,7 +36,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from benchmark import cluster, registry
 from benchmark.families._common import TrialFailed
-from benchmark.journal import COMPLETE, FAILED, PRUNED, TrialRecord
+from benchmark.journal import COMPLETE, CURVES, FAILED, PRUNED, TrialRecord
 from benchmark.schema import digest
 from benchmark.space import Space
 from benchmark.trainable import run_trial
@@ -46,7 +46,6 @@ LONGEST = 10**6  # steps; no rung lies beyond
 WORKER_DEATHS = 2  # a trial whose worker or node dies starts again this often
 CRASHES = 3  # of Tune itself (its memory monitor ends a whole experiment), then the search gives up
 STARTUP = 10  # random configurations before TPE models anything (Optuna's default, said here)
-CURVES = ("train_uar", "validation_loss")  # of families that train by epochs; MLflow shows them
 BASELINE = "baseline"  # the random search beside TPE: i.i.d., no published trial, no pruning
 
 

@@ -201,14 +201,16 @@ def make_spec(settings: Mapping[str, Any], spaces: Path | None = None) -> StudyS
         raise UsageError("run needs --corpus NAME or a study file: see `serbench list corpora`")
     systems = tuple(given.get("systems", registry.names("families")))
     frozen = {} if spaces else given.get("spaces", {})
-    read = {system: read_spaces((system,), spaces) for system in systems if system not in frozen}
-    texts = {s: frozen[s] for s in systems if s in frozen} | {
-        k: v for r in read.values() for k, v in r.items()
-    }
-    systems = tuple(s for system in systems for s in read.get(system, (system,)))
+    texts = [
+        item
+        for system in systems
+        for item in (
+            [(system, frozen[system])] if system in frozen else read_spaces((system,), spaces).items()
+        )
+    ]  # a list: a system that is named twice is refused below
     protocol = given.get("protocol", default_protocol(given["corpus"]))
     made = {
-        "systems": systems, "spaces": {s: texts[s] for s in systems},
+        "systems": tuple(system for system, _ in texts), "spaces": dict(texts),
         "folds": tuple(given.get("folds", ())), "protocol": protocol,
         "name": given.get("name", f"{given['corpus']}-{protocol}"),
     }  # fmt: skip

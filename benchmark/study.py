@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmark import audit, bundle, cluster, environment, evaluation, prepare, protocols, records
+from benchmark import audit, bundle, cluster, environment, evaluation, files, prepare, protocols, records
 from benchmark.evaluation import MAJORITY, Fitted, Refit
 from benchmark.journal import Journal
 from benchmark.networks.weights import read_weights
 from benchmark.progress import StudyProgress, step
 from benchmark.report import leaderboard
 from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError
+from benchmark.scores import PUBLISHED
 from benchmark.space import Space
 from benchmark.spec import StudySpec, needed_weights
 from benchmark.trainable import TrainingPart
@@ -158,28 +159,26 @@ def plan(spec: StudySpec, place: Place) -> Study:
             raise UsageError(f"folds must be among 1 to {len(split.folds)}, but got {list(spec.folds)}")
         split = replace(split, folds=kept)
     names = sorted({spec.space(system).features for system in spec.systems})
-    weights = {}
-    for system in spec.systems:
-        if name := spec.weights(system):
-            weights[name] = prepare.weights_file(name, place.cache, system)
-    hashes = {name: prepare.sha256(path) for name, path in sorted(weights.items())}
+    used = {
+        name: prepare.weights_file(name, place.cache, system)
+        for system in spec.systems
+        for name in needed_weights(system, spec.space(system))
+    }
+    weights = {name: used[name] for name in map(spec.weights, spec.systems) if name}
+    hashes = {name: files.sha256(path) for name, path in sorted(used.items())}
     tables = {}
     for name in names:
         step(f"Features: {name}")
         tables[name] = prepare.feature_table(corpus, root, name, place.cache)
     features = {name: prepare.feature_digest(name, place.cache) for name in names}
-    needed = {name for system in spec.systems for name in needed_weights(system, spec.space(system))}
-    used = {
-        name: prepare.sha256(prepare.weights_file(name, place.cache, "a feature set"))
-        for name in sorted(needed)
-    }
-    digest = spec.digest(corpus.digest, split.fingerprint, features, hashes)
+    started_from = {name: hashes[name] for name in sorted(weights)}
+    digest = spec.digest(corpus.digest, split.fingerprint, features, started_from)
     digests: dict[str, Any] = {
         "study": digest, "corpus": corpus.digest, "fingerprint": split.fingerprint, "features": features,
         "spaces": {system: spec.space(system).digest for system in spec.systems},
     }  # fmt: skip
-    if used:
-        digests["weights"] = used
+    if hashes:
+        digests["weights"] = hashes
     return Study(spec, corpus, split, tables, weights, digest, digests)
 
 
@@ -263,7 +262,7 @@ def refits(
             space = on_cluster(study.spec.space(system), room)
             for row, params in (
                 (system, best[system, fold.number]),
-                (f"{system}-published", space.published_params),
+                (f"{system}{PUBLISHED}", space.published_params),
             ):
                 yield Refit(
                     row, space.family, space.pretraining or "none", space.features, fold.number, seed,
@@ -295,7 +294,7 @@ def evaluate(
     training = cluster.get(parts[next(iter(study.tables)), fold.number])
     systems: dict[str, list[Refit]] = {}
     for refit in missing:
-        systems.setdefault(refit.system.removesuffix("-published"), []).append(refit)
+        systems.setdefault(refit.system.removesuffix(PUBLISHED), []).append(refit)
     for number, own in enumerate(systems.values()):
         fitted = list(evaluation.fit_all(own, parts, weights, study.digest))
         _store(place.cache / "models" / study.digest, fitted)

@@ -30,7 +30,7 @@ from typing import Any
 
 from benchmark import metrics
 from benchmark.files import csv_text, read_csv
-from benchmark.journal import COMPLETE, FAILED, PRUNED
+from benchmark.journal import COMPLETE, CURVES, FAILED, PRUNED
 from benchmark.schema import SerbenchError, UsageError
 
 Event = Mapping[str, Any]
@@ -175,7 +175,7 @@ class _Mirror:
         for number in sorted(steps.keys() - run.steps):
             step = steps[number]
             curves = {"uar": step.get("score"), "loss": step["loss"], "lr": step["lr"]}
-            curves |= {name: step[name] for name in ("train_uar", "validation_loss") if name in step}
+            curves |= {name: step[name] for name in CURVES if name in step}
             points += _metrics(curves, step["time"], number)
         if state:
             score = last.get("score") if state == COMPLETE else None

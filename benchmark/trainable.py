@@ -75,12 +75,10 @@ def run_trial(
     deadline = time.monotonic() + time_limit
     folds = [part.inner(number) for number in range(min(inner_folds, len(part.validation)))]
 
-    given: dict[str, Any] = {} if weights is None else {"weights": weights}
-
     def begin(train: np.ndarray) -> Any:
         return family.start(
             config, part.x[train], part.y[train], classes=part.classes, seed=seed, threads=threads,
-            groups=part.groups[train], **given,
+            groups=part.groups[train], weights=weights,
         )  # fmt: skip
 
     seen = [part.x[held_out] for _, held_out in folds]
@@ -153,9 +151,15 @@ def refit(
     Returns:
         The finished model (`predict_proba`, `save`, `parameters`) and its history, a row a step.
     """
-    given: dict[str, Any] = {} if weights is None else {"weights": weights}
     fit = family.start(
-        config, part.x, part.y, classes=part.classes, seed=seed, threads=threads, groups=part.groups, **given
+        config,
+        part.x,
+        part.y,
+        classes=part.classes,
+        seed=seed,
+        threads=threads,
+        groups=part.groups,
+        weights=weights,
     )
     history = [{"step": step, **fit.step()} for step in range(1, family.steps(config) + 1)]
     return fit.finish(), history

@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmark.schema import CorpusCard, Quarantined, SerbenchError, Utterance
+from benchmark.corpora import _release as release
+from benchmark.schema import CorpusCard, Quarantined, Utterance
 
 EMOTIONS = {
     "NEU": "neutral",
@@ -43,7 +44,6 @@ FIELDS: dict[str, tuple[str, ...]] = {  # in the order of the name
     "emotion": tuple(EMOTIONS),
     "level": tuple(LEVELS),
 }
-SUFFIXES = (".flac", ".wav")
 CARD = CorpusCard(
     name="crema_d",
     title="CREMA-D, audio only",
@@ -70,23 +70,11 @@ def scan(root: Path) -> list[Utterance | Quarantined]:
     Raises:
         SerbenchError: there is none.
     """
-    clips: dict[str, Utterance] = {}
-    refused = []
-    for file in _files(root):
-        path = file.relative_to(root).as_posix()
-        id_ = MISNAMED.get(file.stem, file.stem)
-        if problem := _problem(id_):
-            refused.append(Quarantined(path, "bad_name", problem))
-        elif id_ in clips:
-            refused.append(Quarantined(path, "doubled", f"the same clip as {clips[id_].path}"))
-        else:
-            clips[id_] = _utterance(id_, path)
-    if not clips and not refused:
-        raise SerbenchError(
-            f"crema_d: .wav or .flac files such as 1001_IEO_ANG_HI.wav must be under the root, but {root} "
-            "has none; give --root, the folder AudioWAV of the release"
-        )
-    return [*(clips[id_] for id_ in sorted(clips)), *refused]
+    none = (
+        f"crema_d: .wav or .flac files such as 1001_IEO_ANG_HI.wav must be under the root, but {root} "
+        "has none; give --root, the folder AudioWAV of the release"
+    )
+    return release.scan(root, release.audio_files(root), _identify, _utterance, none)
 
 
 def official_digests() -> dict[str, str]:
@@ -101,10 +89,9 @@ def official_digests() -> dict[str, str]:
     return dict.fromkeys((id_ for id_ in ids if id_ not in NEVER_RELEASED), "")
 
 
-def _files(root: Path) -> list[Path]:
-    """Return the audio files under `root`, sorted; what is hidden, or in a hidden folder, is no clip."""
-    found = (file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    return sorted(f for f in found if not any(part.startswith(".") for part in f.relative_to(root).parts))
+def _identify(file: Path) -> tuple[str, str]:
+    id_ = MISNAMED.get(file.stem, file.stem)
+    return id_, _problem(id_)
 
 
 def _problem(id_: str) -> str:

@@ -8,9 +8,12 @@ release are those in EmoBox (data/emodb); the clips that audb adds in its versio
 from __future__ import annotations
 
 import re
+from collections.abc import Container
+from functools import partial
 from pathlib import Path
 
-from benchmark.schema import CorpusCard, Quarantined, SerbenchError, Utterance
+from benchmark.corpora import _release as release
+from benchmark.schema import CorpusCard, Quarantined, Utterance
 
 EMOTIONS = {
     "N": "neutral",
@@ -49,7 +52,6 @@ RELEASE = {  # speaker → each sentence, followed by emotion and version of eve
     "a07EaFaFbLaLbNbTdWa b01AaEbFaLaLcTbWaWb b02AaEbFdLbWb b03AdEaFaFdLaNbTaWb "
     "b09AbEbFbLaLbWb b10AaEbFbLbTbTdWaWb",
 }
-SUFFIXES = (".flac", ".wav")
 CARD = CorpusCard(
     name="emo_db",
     title="Emo-DB, Berlin Database of Emotional Speech",
@@ -76,23 +78,13 @@ def scan(root: Path) -> list[Utterance | Quarantined]:
     Raises:
         SerbenchError: there is none.
     """
-    official = official_digests()
-    clips: dict[str, Utterance] = {}
-    refused = []
-    for file in _files(root):
-        path, id_ = file.relative_to(root).as_posix(), file.stem
-        if problem := _problem(id_) or ("" if id_ in official else "the release of 535 has no such clip"):
-            refused.append(Quarantined(path, "bad_name", problem))
-        elif id_ in clips:
-            refused.append(Quarantined(path, "doubled", f"the same clip as {clips[id_].path}"))
-        else:
-            clips[id_] = _utterance(id_, path)
-    if not clips and not refused:
-        raise SerbenchError(
-            f"emo_db: .wav or .flac files such as 03a01Fa.wav must be under the root, but {root} has none; "
-            "give --root, the folder wav of the release"
-        )
-    return [*(clips[id_] for id_ in sorted(clips)), *refused]
+    none = (
+        f"emo_db: .wav or .flac files such as 03a01Fa.wav must be under the root, but {root} has none; "
+        "give --root, the folder wav of the release"
+    )
+    return release.scan(
+        root, release.audio_files(root), partial(_identify, official_digests()), _utterance, none
+    )
 
 
 def official_digests() -> dict[str, str]:
@@ -105,10 +97,9 @@ def official_digests() -> dict[str, str]:
     }
 
 
-def _files(root: Path) -> list[Path]:
-    """Return the audio files under `root`, sorted; what is hidden, or in a hidden folder, is no clip."""
-    found = (file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    return sorted(f for f in found if not any(part.startswith(".") for part in f.relative_to(root).parts))
+def _identify(official: Container[str], file: Path) -> tuple[str, str]:
+    unknown = "" if file.stem in official else "the release of 535 has no such clip"
+    return file.stem, _problem(file.stem) or unknown
 
 
 def _problem(id_: str) -> str:

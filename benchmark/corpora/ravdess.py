@@ -12,7 +12,8 @@ import csv
 import re
 from pathlib import Path
 
-from benchmark.schema import CorpusCard, Quarantined, SerbenchError, Utterance
+from benchmark.corpora import _release as release
+from benchmark.schema import CorpusCard, Quarantined, Utterance
 
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")  # 01 to 08
 ACTORS = tuple(f"{number:02d}" for number in range(1, 25))
@@ -25,7 +26,6 @@ FIELDS: dict[str, tuple[str, ...]] = {  # in the order of the name: what this co
     "repetition": ("01", "02"),
     "actor": ACTORS,
 }
-SUFFIXES = (".flac", ".wav")
 CARD = CorpusCard(
     name="ravdess",
     title="RAVDESS, speech, audio only",
@@ -52,22 +52,11 @@ def scan(root: Path) -> list[Utterance | Quarantined]:
     Raises:
         SerbenchError: there is none.
     """
-    clips: dict[str, Utterance] = {}
-    refused = []
-    for file in _files(root):
-        path = file.relative_to(root).as_posix()
-        if problem := _problem(file):
-            refused.append(Quarantined(path, "bad_name", problem))
-        elif file.stem in clips:
-            refused.append(Quarantined(path, "doubled", f"the same clip as {clips[file.stem].path}"))
-        else:
-            clips[file.stem] = _utterance(file.stem, path)
-    if not clips and not refused:
-        raise SerbenchError(
-            f"ravdess: Actor_* folders with .wav or .flac files must be under the root, but {root} has none; "
-            "give --root, or run `serbench fetch ravdess`"
-        )
-    return [*(clips[id_] for id_ in sorted(clips)), *refused]
+    none = (
+        f"ravdess: Actor_* folders with .wav or .flac files must be under the root, but {root} has none; "
+        "give --root, or run `serbench fetch ravdess`"
+    )
+    return release.scan(root, _files(root), lambda file: (file.stem, _problem(file)), _utterance, none)
 
 
 def official_digests() -> dict[str, str]:
@@ -81,7 +70,7 @@ def _files(root: Path) -> list[Path]:
     """Return audio files under `Actor_*` folders, sorted; hidden ones (AppleDouble) are not clips."""
     folders = [root, *root.rglob("Actor_*")] if root.name.startswith("Actor_") else root.rglob("Actor_*")
     files = {file for folder in folders for file in folder.rglob("*") if not file.name.startswith(".")}
-    return sorted(file for file in files if file.suffix.lower() in SUFFIXES and file.is_file())
+    return sorted(file for file in files if file.suffix.lower() in release.SUFFIXES and file.is_file())
 
 
 def _problem(file: Path) -> str:

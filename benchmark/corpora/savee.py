@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmark.schema import CorpusCard, Quarantined, SerbenchError, Utterance
+from benchmark.corpora import _release as release
+from benchmark.schema import CorpusCard, Quarantined, Utterance
 
 EMOTIONS = {
     "n": "neutral",
@@ -24,7 +25,6 @@ EMOTIONS = {
 }
 SENTENCES = dict.fromkeys(EMOTIONS, 15) | {"n": 30}  # how many of each emotion
 SPEAKERS = ("DC", "JE", "JK", "KL")
-SUFFIXES = (".flac", ".wav")
 CARD = CorpusCard(
     name="savee",
     title="SAVEE, audio only",
@@ -51,23 +51,11 @@ def scan(root: Path) -> list[Utterance | Quarantined]:
     Raises:
         SerbenchError: there is none.
     """
-    clips: dict[str, Utterance] = {}
-    refused = []
-    for file in _files(root):
-        path = file.relative_to(root).as_posix()
-        id_ = file.stem if "_" in file.stem else f"{file.parent.name}_{file.stem}"
-        if problem := _problem(id_, file.parent.name):
-            refused.append(Quarantined(path, "bad_name", problem))
-        elif id_ in clips:
-            refused.append(Quarantined(path, "doubled", f"the same clip as {clips[id_].path}"))
-        else:
-            clips[id_] = _utterance(id_, path)
-    if not clips and not refused:
-        raise SerbenchError(
-            f"savee: .wav or .flac files such as DC/a01.wav or DC_a01.wav must be under the root, but {root} "
-            "has none; give --root, the folder AudioData of the release"
-        )
-    return [*(clips[id_] for id_ in sorted(clips)), *refused]
+    none = (
+        f"savee: .wav or .flac files such as DC/a01.wav or DC_a01.wav must be under the root, but {root} "
+        "has none; give --root, the folder AudioData of the release"
+    )
+    return release.scan(root, release.audio_files(root), _identify, _utterance, none)
 
 
 def official_digests() -> dict[str, str]:
@@ -80,10 +68,10 @@ def official_digests() -> dict[str, str]:
     }
 
 
-def _files(root: Path) -> list[Path]:
-    """Return the audio files under `root`, sorted; what is hidden, or in a hidden folder, is no clip."""
-    found = (file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
-    return sorted(f for f in found if not any(part.startswith(".") for part in f.relative_to(root).parts))
+def _identify(file: Path) -> tuple[str, str]:
+    folder = file.parent.name
+    id_ = file.stem if "_" in file.stem else f"{folder}_{file.stem}"
+    return id_, _problem(id_, folder)
 
 
 def _problem(id_: str, folder: str) -> str:

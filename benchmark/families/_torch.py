@@ -103,8 +103,8 @@ class Clips:
         return x.masked_fill((place >= lengths)[..., None], SILENCE), lengths[:, 0]
 
 
-def padded(length: int) -> int:
-    """Return the next multiple of LONGER."""
+def padded(length: Any) -> Any:
+    """Return the next multiple of LONGER, of a number or of each number of an array."""
     return -(-length // LONGER) * LONGER
 
 
@@ -147,7 +147,7 @@ class NetModel:
         if not isinstance(x, Sequences):
             assert self.scaler is not None
             return net(*Rows(x, self.scaler, self.device).take(torch.arange(len(x))))
-        clips, lengths = Clips(x, self.device), -(-x.lengths // LONGER)
+        clips, lengths = Clips(x, self.device), padded(x.lengths)
         order, parts = np.argsort(lengths, kind="stable"), []
         for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
             for rows in torch.from_numpy(same).to(self.device).split(AT_ONCE):
@@ -182,7 +182,6 @@ class NetFit(Fit):
 
     SHAPE: tuple[str, ...] = ()  # settings that the network is made from, kept beside its weights
     CLIP_NORM: float | None = 1.0  # of the gradient
-    DECAY = 0.0  # weight decay where the configuration gives none
 
     @staticmethod
     def network(facts: Config) -> nn.Module:
@@ -223,7 +222,7 @@ class NetFit(Fit):
             tensor if config.get("class_weight") == "balanced" else None,
             label_smoothing=config["label_smoothing"],
         )
-        decay = config.get("weight_decay", self.DECAY)  # AdamW without decay is Adam
+        decay = config.get("weight_decay", 0.0)  # AdamW without decay is Adam
         self.optimizer = torch.optim.AdamW(
             self.parameter_groups(net), config["lr"], weight_decay=decay, fused=True
         )

@@ -20,6 +20,11 @@ BANDS = 128
 LOUDEST = 32_768.0  # larger samples are clipped, so that powers stay finite and their logarithms below 40
 
 
+def columns() -> tuple[str, ...]:
+    """Return the names of the bands, low to high."""
+    return tuple(f"mel{band}" for band in range(BANDS))
+
+
 def clean(samples: np.ndarray, shortest: int) -> Tensor:
     """Return a copy of `samples` (n,) as float32, NaN as 0, clipped to ±LOUDEST, zeros up to `shortest`."""
     kept = torch.from_numpy(np.nan_to_num(np.asarray(samples, np.float32)).clip(-LOUDEST, LOUDEST))

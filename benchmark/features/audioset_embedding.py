@@ -52,9 +52,8 @@ def extract(samples: np.ndarray, weights: Path) -> np.ndarray:
 
 @lru_cache
 def _network(weights: Path) -> MobileNet:
-    with torch.random.fork_rng(
-        []
-    ):  # the initialisation, overwritten at once, must not move the caller's state
+    # the initialisation, overwritten at once, must not move the caller's state
+    with torch.random.fork_rng([]):
         network = MobileNet(AUDIOSET_CLASSES)
     network.load_audioset(read_weights(weights))
     return network.eval()

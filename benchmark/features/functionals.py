@@ -18,7 +18,7 @@ import numpy as np
 import scipy.fft
 
 from benchmark.features import _spectral as spectral
-from benchmark.schema import digest as digest_of
+from benchmark.schema import settings_digest
 
 NAME = "functionals"
 SAMPLE_RATE = spectral.RATE
@@ -44,8 +44,7 @@ Block = tuple[list[str], np.ndarray]  # names, values of the same length
 
 def digest() -> str:
     """Return the digest of all settings, VERSION among them: it tells stored features apart."""
-    own, analysis = ({n: v for n, v in names.items() if n.isupper()} for names in (globals(), vars(spectral)))
-    return digest_of([own, analysis])
+    return settings_digest(globals(), vars(spectral))
 
 
 @lru_cache

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from benchmark.features import _fbank as fbank
-from benchmark.schema import digest as digest_of
+from benchmark.features._fbank import columns as columns
+from benchmark.schema import settings_digest
 
 NAME = "log_mel"
 SAMPLE_RATE = 16_000
@@ -32,13 +33,7 @@ MEAN, DEVIATION = -4.2677393, 4.5689974  # of AudioSet
 
 def digest() -> str:
     """Return the digest of all settings, VERSION among them: it tells stored features apart."""
-    own, common = ({n: v for n, v in names.items() if n.isupper()} for names in (globals(), vars(fbank)))
-    return digest_of([own, common])
-
-
-def columns() -> tuple[str, ...]:
-    """Return the names of the bands, low to high."""
-    return tuple(f"mel{band}" for band in range(fbank.BANDS))
+    return settings_digest(globals(), vars(fbank))
 
 
 def extract(samples: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ Shapes: n clips, C channels; an input is (n, 1, bands, frames).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch.nn.functional import relu
 from torchvision.models.mobilenetv3 import InvertedResidual, InvertedResidualConfig
 from torchvision.ops.misc import Conv2dNormActivation
 
+from benchmark.networks.weights import differences
 from benchmark.schema import SerbenchError
 
 AUDIOSET_CLASSES = 527
@@ -118,25 +119,14 @@ class MobileNet(nn.Module):
             SerbenchError: other names or shapes than this network's; nothing is copied.
         """
         left_out = () if self.classes == AUDIOSET_CLASSES else LAST
-        own = {name: tuple(value.shape) for name, value in self.state_dict().items() if name not in left_out}
+        own = {name: value for name, value in self.state_dict().items() if name not in left_out}
         given = {name: value for name, value in weights.items() if name not in left_out}
-        faults = {
-            "missing": own.keys() - given.keys(),
-            "unexpected": given.keys() - own.keys(),
-            "of another shape": {n for n in own.keys() & given.keys() if np.shape(given[n]) != own[n]},
-        }
-        if any(faults.values()):
-            said = "; ".join(f"{what}: {_some(names)}" for what, names in faults.items() if names)
+        if said := differences(own, given):
             raise SerbenchError(
                 f"weights must be those of EfficientAT's MobileNet of width {self.width:g}, but these have "
                 f"other parameters ({said}): take the checkpoint of that width"
             )
         self.load_state_dict({n: torch.tensor(value) for n, value in given.items()}, strict=not left_out)
-
-
-def _some(names: Iterable[str]) -> str:
-    first, rest = sorted(names)[:3], sorted(names)[3:]
-    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")
 
 
 def _initialise(module: nn.Module) -> None:

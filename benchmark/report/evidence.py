@@ -54,8 +54,8 @@ class Evidence:
         return [run for run in self.runs if run.system == system]
 
 
-def read(folder: Path, tables: Tables) -> Evidence:
-    """Read a bundle; `tables` are what its predictions give."""
+def read(folder: Path, tables: Tables, runs: Sequence[Run] | None = None) -> Evidence:
+    """Read a bundle; `tables` are what its predictions give, `runs` its runs where they are read already."""
     study = bundle.read_study(folder)
     return Evidence(
         name=study["name"],
@@ -65,7 +65,7 @@ def read(folder: Path, tables: Tables) -> Evidence:
         environment=read_json(folder / "environment.json"),
         audit=read_json(folder / "audit.json"),
         tables=tables,
-        runs=bundle.read_runs(folder),
+        runs=bundle.read_runs(folder) if runs is None else runs,
         searches=_searches(folder),
         histories=_histories(folder, set(study["systems"])),
     )

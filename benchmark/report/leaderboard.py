@@ -39,11 +39,12 @@ def write(folder: Path, *, pictures: bool = True) -> list[dict[str, Any]]:
     `verify` makes the tables again and compares each cell. Figures and page follow from the same files, but
     their bytes depend on the version of Matplotlib: their checksums seal them, they are not made again.
     """
-    tables = bundle.tables(folder)
+    runs = bundle.read_runs(folder)
+    tables = bundle.tables(folder, runs)
     texts = files(folder, tables)
     made: dict[str, str | bytes] = {**texts}
     if pictures:
-        made |= _pictures(evidence.read(folder, tables), texts)
+        made |= _pictures(evidence.read(folder, tables, runs), texts)
     write_texts(folder, made)
     for old in folder.glob("figures/*"):  # of systems that are not there any more
         if pictures and f"figures/{old.name}" not in made:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pretrained import MN04
 from safetensors.numpy import load_file, save_file
 from torch import nn
 from torchvision.models import mobilenet_v3_large
@@ -15,9 +16,8 @@ from benchmark.features import audioset_embedding, log_mel_32k
 from benchmark.networks.mobilenet import MobileNet
 from benchmark.schema import SerbenchError
 
-WEIGHTS = Path(__file__).parents[3] / "shared" / "weights" / "efficientat_mn04_as.safetensors"
 SPEECH = 0  # AudioSet's first class
-real = pytest.mark.skipif(not WEIGHTS.is_file(), reason=f"the weights of mn04_as are not at {WEIGHTS}")
+real = pytest.mark.skipif(not MN04.is_file(), reason=f"the weights of mn04_as are not at {MN04}")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def network() -> MobileNet:
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, np.ndarray]:
-    return load_file(WEIGHTS)
+    return load_file(MN04)
 
 
 def made_weights(classes: int = 527) -> dict[str, np.ndarray]:
@@ -166,7 +166,7 @@ def test_the_embedding_is_the_trunks_mean(weights, ravdess_root):
     network = MobileNet(8).eval()
     network.load_audioset(weights)
     [samples] = real_clips(ravdess_root, 1)
-    values = audioset_embedding.extract(samples, WEIGHTS)
+    values = audioset_embedding.extract(samples, MN04)
     trunk = network.features(log_mel_32k.spectrogram(samples).T[None, None])
     assert values.dtype == np.float32
     assert values.shape == (len(audioset_embedding.columns()),) == (384,)
@@ -180,9 +180,9 @@ def test_any_clip_has_a_finite_embedding_the_same_each_time():
     for samples in (0.1 * rng.standard_normal(48_000), np.zeros(32_000), np.full(9, np.nan), np.empty(0)):
         clip = samples.astype(np.float32)
         clip.setflags(write=False)
-        values = audioset_embedding.extract(clip, WEIGHTS)
+        values = audioset_embedding.extract(clip, MN04)
         assert np.isfinite(values).all()
-        np.testing.assert_array_equal(values, audioset_embedding.extract(clip, WEIGHTS))
+        np.testing.assert_array_equal(values, audioset_embedding.extract(clip, MN04))
     assert torch.equal(state, torch.random.get_rng_state())
 
 
