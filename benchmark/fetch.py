@@ -13,12 +13,14 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from benchmark import registry
+from benchmark.files import sha256
 from benchmark.schema import SerbenchError
 
 MAX_RATIO = 50  # unpacked to packed: WAV packs to about a third, a bomb to a thousandth
@@ -56,6 +58,7 @@ class Weights:
 
     url: str
     about: str
+    holds: tuple[tuple[str, tuple[int, ...]], ...] = ()  # parameters and shapes, one for each known layout
     bytes: int = 0  # unknown
     hash: None = None
 
@@ -70,20 +73,42 @@ WEIGHTS = {
     "mn04-audioset": Weights(
         "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt",
         "EfficientAT mn04 on AudioSet, MIT licence, doi 10.1109/ICASSP49357.2023.10096110",
+        (("features.16.0.weight", (384, 64, 1, 1)),),
     ),
     "ast-audioset": Weights(
         HUB.format("MIT/ast-finetuned-audioset-10-10-0.4593"),
         "AST-base on ImageNet and AudioSet, BSD-3-Clause, doi 10.21437/Interspeech.2021-698",
+        (
+            ("audio_spectrogram_transformer.embeddings.position_embeddings", (1, 1214, 768)),
+            ("module.v.pos_embed", (1, 1214, 768)),
+            ("v.pos_embed", (1, 1214, 768)),
+        ),
     ),
     "deit-base-imagenet": Weights(
         HUB.format("timm/deit_base_distilled_patch16_384.fb_in1k"),
         "DeiT-base distilled on ImageNet, Apache-2.0, arXiv 2012.12877",
+        (("patch_embed.proj.weight", (768, 3, 16, 16)),),
     ),
     "mobilenetv3-imagenet": Weights(
         HUB.format("timm/mobilenetv3_large_100.ra_in1k"),
         "timm's mobilenetv3_large_100 on ImageNet, Apache-2.0, arXiv 1905.02244",
+        (("conv_stem.weight", (16, 3, 3, 3)),),
     ),
 }
+
+
+TIMM = "timm/"  # then a model and its tag, as the hub names them: timm/resnet18.a1_in1k
+
+
+def entry_of(name: str) -> Weights:
+    """Return what is known of the weights `name`: one of WEIGHTS, or any of timm's on the hub.
+
+    Raises:
+        UsageError: no such weights.
+    """
+    if re.fullmatch(TIMM + r"\w[\w.-]*", name):
+        return Weights(HUB.format(name), f"{name} on the Hugging Face hub, see its card")
+    return WEIGHTS[registry.closest(name, WEIGHTS, "weights")]
 
 
 def weights(name: str, cache_folder: Path) -> Path | None:
@@ -94,36 +119,57 @@ def weights(name: str, cache_folder: Path) -> Path | None:
 
 def command(name: str) -> str:
     """Return the command that brings weights into the cache."""
-    return f"serbench fetch {registry.closest(name, WEIGHTS, 'weights')}"
+    entry_of(name)
+    return f"serbench fetch {name}"
 
 
 def _fetch_weights(name: str, cache_folder: Path, source: Path | None) -> Path:
     from benchmark.networks.weights import read_weights
 
-    entry = WEIGHTS[name]
+    entry = entry_of(name)
     if found := weights(name, cache_folder):
+        _must_be_the_same(name, found, source)
         return found
     folder = cache_folder / "weights"
     with _room(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if source:
             _must_be_a_file(source, entry)
-        parts = folder / f".part-{name}"  # several hubs' files have one name
+        parts = folder / f".part-{name.replace('/', '-')}"  # several hubs' files have one name
         parts.mkdir(exist_ok=True)
         file = source or _download(entry, parts)
         try:
-            read_weights(file)
+            _must_be_that_network(name, entry, read_weights(file))
         except SerbenchError:
             if source is None:
                 file.unlink()
             raise
         with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as aside:
             shutil.copy(file, Path(aside) / file.name)
-            (folder / name).mkdir(exist_ok=True)
+            (folder / name).mkdir(parents=True, exist_ok=True)
             (Path(aside) / file.name).replace(folder / name / file.name)
         if source is None:
             file.unlink()
     return folder / name / file.name
+
+
+def _must_be_that_network(name: str, entry: Weights, held: Mapping[str, Any]) -> None:
+    from benchmark.networks.weights import some
+
+    if entry.holds and not any(key in held and held[key].shape == shape for key, shape in entry.holds):
+        wanted = " or ".join(f"{key} {shape}" for key, shape in entry.holds)
+        raise SerbenchError(
+            f"fetch: the weights {name} must hold {wanted}, but hold {some(held)}: another network's; "
+            "give the file of " + entry.about
+        )
+
+
+def _must_be_the_same(name: str, found: Path, source: Path | None) -> None:
+    if source and source.is_file() and sha256(source) != sha256(found):
+        raise SerbenchError(
+            f"fetch: {name} is in the cache already, and {source} is another file: to change it, delete "
+            f"{found} first"
+        )
 
 
 @contextmanager
@@ -148,7 +194,7 @@ def fetch(name: str, cache_folder: Path, source: Path | None = None) -> Path:
         SerbenchError: no connection, wrong hash, an archive that is damaged or unsafe, or no room on the
             disk; nothing enters the cache.
     """
-    if registry.closest(name, (*KNOWN, *WEIGHTS), "thing to fetch") in WEIGHTS:
+    if name.startswith(TIMM) or registry.closest(name, (*KNOWN, *WEIGHTS), "thing to fetch") in WEIGHTS:
         return _fetch_weights(name, cache_folder, source)
     entry = KNOWN[name]
     target = cache_folder / "corpora" / name

@@ -126,8 +126,9 @@ def read_spaces(systems: tuple[str, ...], folder: Path | None) -> dict[str, str]
             raise UsageError(
                 f"{family} has no pretraining {pretraining!r}: its space offers {', '.join(offered)}"
             )
-        name = system if pretraining or not loaded.weights else f"{family}@{default}"
-        texts[name] = loaded.text
+        named = system if pretraining else f"{family}@{default}"
+        # without weights svm@none is svm, but svm@audioset has a space of its own
+        texts[named if loaded.weights else path.stem] = loaded.text
     return texts
 
 

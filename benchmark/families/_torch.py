@@ -10,16 +10,21 @@ Shapes: n clips, T frames, B bands; a batch of frames is (n, T, B) float32 besid
 
 from __future__ import annotations
 
+import ctypes
 import json
 import math
+import os
+import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import load_file, save_file
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # huge pages, read when torch first asks for memory
+import torch
 from torch import Tensor, nn
 
 from benchmark import metrics
@@ -58,6 +63,18 @@ def factor(config: Config, done: float) -> float:
         base = rate(config["schedule"], done / config["epochs"])
     warmup = config.get("warmup", 0)
     return base * min(1.0, (done + 0.05) / (warmup + 0.05)) if warmup else base
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep what a batch frees for the next one; elsewhere nothing happens.
+
+    Given back and asked for again, each large tensor costs page faults: a third of an epoch of mn04.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-4, 0)  # M_MMAP_MAX: no large block on its own …
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: … and none returned
+        libc.mallopt(-2, 2**26)  # M_TOP_PAD: 64 MiB more at a time
 
 
 @contextmanager
@@ -136,22 +153,28 @@ class NetModel:
         """Where the network is."""
         return next(self.net.parameters()).device
 
-    def predict_proba(self, x: Data) -> Array:
+    def ready(self, x: Data) -> Rows | Clips:
+        """Return the statistics or frames on the network's device."""
+        if isinstance(x, Sequences):
+            return Clips(x, self.device)
+        assert self.scaler is not None
+        return Rows(x, self.scaler, self.device)
+
+    def predict_proba(self, x: Data | Rows | Clips) -> Array:
         """Return (n, classes): softmax over the classes seen in training."""
         with torch.inference_mode():
-            logits = self._logits(x).double().cpu()
+            logits = self._logits(x if isinstance(x, Rows | Clips) else self.ready(x)).double().cpu()
             return logits.masked_fill(~torch.from_numpy(self.present), -torch.inf).softmax(1).numpy()
 
-    def _logits(self, x: Data) -> Tensor:
+    def _logits(self, x: Rows | Clips) -> Tensor:
         net = self.net.eval()
-        if not isinstance(x, Sequences):
-            assert self.scaler is not None
-            return net(*Rows(x, self.scaler, self.device).take(torch.arange(len(x))))
-        clips, lengths = Clips(x, self.device), padded(x.lengths)
+        if isinstance(x, Rows):
+            return net(x.x)
+        lengths = padded(x.lengths.cpu().numpy())
         order, parts = np.argsort(lengths, kind="stable"), []
         for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
             for rows in torch.from_numpy(same).to(self.device).split(AT_ONCE):
-                parts.append(net(*clips.take(rows)).float())
+                parts.append(net(*x.take(rows)).float())
         return torch.cat(parts)[torch.from_numpy(np.argsort(order)).to(self.device)]
 
     def save(self, folder: Path) -> None:
@@ -192,6 +215,9 @@ class NetFit(Fit):
         """Put `self.weights` into a new network."""
         raise NotImplementedError
 
+    def save_memory(self, net: nn.Module) -> None:
+        """Make the network pay for memory with time, where it can: called when memory has ended once."""
+
     def parameter_groups(self, net: nn.Module) -> list[dict[str, Any]]:
         """Return the optimizer's groups, each with `params` and `scale`, a factor of the learning rate."""
         return [{"params": list(net.parameters()), "scale": 1.0}]
@@ -199,7 +225,9 @@ class NetFit(Fit):
     def __post_init__(self) -> None:
         torch.set_num_threads(self.threads)
         torch.set_flush_denormal(True)  # denormal weights slow a CPU down tenfold
+        keep_freed_memory()
         self.epoch, self.parts = 0, 1
+        self._scored: tuple[Data, Rows | Clips] | None = None  # what `scores` saw last, on the device
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         config, scaler = self.config, None
         if isinstance(self.x, Sequences):
@@ -271,6 +299,7 @@ class NetFit(Fit):
             if self.parts > 1:
                 raise common.TrialFailed(f"out of memory even at half of batch_size {len(rows)}") from None
         self.parts = 2
+        self.save_memory(self.model.net)
         self.optimizer.zero_grad()
         return self._backward(rows)
 
@@ -301,6 +330,12 @@ class NetFit(Fit):
         counts = metrics.confusion(self.y, guessed.cpu().numpy(), self.classes)
         return {"loss": mean, "lr": lr, "train_uar": float(metrics.uar(counts))}
 
+    def scores(self, x: Data) -> Array:
+        """Return (clips, classes) probabilities; x stays on the device for the next epoch."""
+        if self._scored is None or self._scored[0] is not x:
+            self._scored = x, self.model.ready(x)
+        return self.model.predict_proba(self._scored[1])
+
     def save(self, folder: Path) -> None:
         """Write all that `restore` needs: weights, the optimizer's moments, the epoch."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -314,6 +349,8 @@ class NetFit(Fit):
         """Go on from what `save` wrote: the numbers that follow are those of an unbroken training."""
         facts = json.loads((folder / "fit.json").read_text())
         self.epoch, self.parts = facts["epoch"], facts["parts"]
+        if self.parts > 1:
+            self.save_memory(self.model.net)
         tensors = load_file(folder / "fit.safetensors")
         self.model.net.load_state_dict({n[4:]: t for n, t in tensors.items() if n.startswith("net.")})
         owners = [p for group in self.optimizer.param_groups for p in group["params"]]

@@ -64,6 +64,11 @@ class AstFit(loop.NetFit):
         weights = self.weights or {}
         networks.load(inner, weights, "imagenet" if layout(weights) == TIMM else "audioset")
 
+    def save_memory(self, net: nn.Module) -> None:
+        """Compute each block's activations again in the backward pass."""
+        inner: Any = net.net
+        inner.set_grad_checkpointing(True)
+
     def parameter_groups(self, net: nn.Module) -> list[dict[str, Any]]:
         """Return a group a depth, the head's at the full rate."""
         inner: Any = net.net
