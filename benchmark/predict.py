@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark import audio, bundle, prepare, registry, space
 from benchmark.files import read_json
-from benchmark.schema import SerbenchError
+from benchmark.schema import SerbenchError, of_system
 from benchmark.scores import PUBLISHED
 from benchmark.sequences import Sequences
 
@@ -31,7 +31,7 @@ def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path
             features that this version or these weights don't make.
     """
     study, classes = bundle.read_study(folder), read_json(folder / "corpus.json")["classes"]
-    variants = [name for name in study["systems"] if name.partition("@")[0] == system]
+    variants = [name for name in study["systems"] if of_system(name)[0] == system]
     if system not in study["systems"] and len(variants) == 1:
         system = variants[0]
     searched = system.removesuffix(PUBLISHED)
