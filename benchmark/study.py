@@ -79,7 +79,7 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
     """Run `spec` to a sealed bundle and return its folder.
 
     Args:
-        frozen: the digests of the study file that `spec` came from; they must come out the same.
+        frozen: what the study file was frozen with (`records.frozen_inputs`); it must come out the same.
 
     Raises:
         SerbenchError: bad input, a leak, a refused resume, or a search in which every trial failed.
@@ -97,7 +97,7 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
         )
     study = plan(spec, place)
     if frozen:
-        records.refuse_change(dict(frozen), dict(study.digests), "the study file")
+        records.refuse_other_inputs(frozen, study)
     report = audit.audit(study.corpus, study.split)
     audit.refuse(report)
     with contextlib.ExitStack() as stack:
