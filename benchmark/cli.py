@@ -227,13 +227,13 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
 def run_report(args: argparse.Namespace) -> dict[str, Any]:
     """Rebuild the tables of a verified bundle."""
     from benchmark import bundle
-    from benchmark.report import leaderboard
+    from benchmark.report import card, leaderboard
 
     problems = bundle.verify(args.bundle)
     if problems:
         raise SerbenchError(f"{args.bundle} does not verify, so nothing was rebuilt: {problems[0]}")
     rows = leaderboard.write(args.bundle)
-    bundle.write_card(args.bundle)
+    card.write(args.bundle)
     bundle.seal(args.bundle)
     if not args.json:
         print(leaderboard.text(rows))

@@ -47,8 +47,10 @@ def _short(value: Any) -> str:
 
 
 def frozen_inputs(path: Path, digests: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a study file was frozen with: its digests and, where its bundle's manifest is beside it,
-    the digest of every clip by id, so that a refusal can name the clips that differ."""
+    """Return what a study file was frozen with, so that a refusal can name the clips that differ.
+
+    That is its digests and, where its bundle's manifest is beside it, the digest of every clip by id.
+    """
     manifest = path.with_name("manifest.csv")
     if not digests or not manifest.exists():
         return dict(digests)

@@ -18,7 +18,7 @@ from benchmark.evaluation import MAJORITY, Fitted, Refit
 from benchmark.journal import Journal
 from benchmark.networks.weights import read_weights
 from benchmark.progress import StudyProgress, step
-from benchmark.report import leaderboard
+from benchmark.report import card, leaderboard
 from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError
 from benchmark.scores import PUBLISHED
 from benchmark.space import Space
@@ -125,7 +125,7 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
         for fold in study.split.folds:
             evaluate(study, fold, place, journal, parts, weights, best, keep)
         leaderboard.write(folder)
-        bundle.write_card(folder)
+        card.write(folder)
         bundle.seal(folder)
     tidy(folder, place.storage)
     return folder

@@ -9,6 +9,7 @@ import yaml
 
 from benchmark import bundle, files
 from benchmark.prepare import manifest_rows
+from benchmark.report import card as results_card
 from benchmark.report import leaderboard
 from benchmark.schema import SCHEMA_VERSION, Corpus, CorpusCard, Fold, Split, Utterance
 from benchmark.scores import Run
@@ -109,7 +110,7 @@ def make_bundle(
             if system in systems:
                 _write_search(folder / "searches" / system / f"fold-{fold.number}")
     leaderboard.write(folder, pictures=pictures)
-    bundle.write_card(folder)
+    results_card.write(folder)
     if seal:
         bundle.seal(folder)
     return folder
