@@ -18,7 +18,7 @@ from benchmark.cli import build_parser
 DOCS = studies.REPOSITORY / "docs"
 TEXT = (DOCS / "extending.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(
-    r"^```(?:python|yaml)\n# (\S+?)(?:, (.*))?\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL
+    r"^```(?:python|yaml)\n# (\S+?)(?:, ([^\n]*))?\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL
 )
 COMMANDS = re.findall(r"^\.venv/bin/(serbench|pytest) (.*)$", TEXT, flags=re.MULTILINE)
 METRICS = "METRICS: dict[str, Metric] = {\n"

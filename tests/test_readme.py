@@ -70,6 +70,13 @@ def test_make_targets_exist():
     assert {"demo", "test"} <= named <= targets
 
 
+def test_the_demo_keeps_out_of_the_openings_that_studies_count():
+    for root in ("", "ROOT=x"):
+        command = ["make", "-n", "demo", *filter(None, [root])]
+        told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert "--out results/demos" in told and "`results/demos/demo`" in TEXT
+
+
 def test_every_file_is_mapped():
     rows = re.findall(r"^\| (`(?:benchmark|search_spaces|tests|results).*)$", TEXT, flags=re.MULTILINE)
     missing = [

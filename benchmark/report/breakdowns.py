@@ -61,34 +61,41 @@ def rows(
         by_system[run.system].append(run)
     out, weights = [], dict[int, np.ndarray]()
     for column, of in groups(manifest).items():
-        for group in sorted(set(of.values())):
-            for system in order:
-                right, clips = _counts(by_system[system], {id_ for id_, name in of.items() if name == group})
-                count = len(clips)
+        names = sorted(set(of.values()))
+        counted = {system: _counts(by_system[system], of, names) for system in order}
+        for number, group in enumerate(names):
+            for system, (right, clips) in counted.items():
+                inside = clips[number].any(1)  # the speakers of the group
+                count = int(inside.sum())
                 if not count:
                     continue
                 if count >= statistics.MIN_SPEAKERS and count not in weights:
                     weights[count] = statistics.resample_counts(count, seed)
-                row = {"column": column, "group": group, "system": system, "clips": int(clips.sum()),
-                       "speakers": count, "classes": int((clips.sum(0) > 0).sum())}  # fmt: skip
-                out.append(row | _scores(right, clips, weights.get(count)))
+                own = clips[number][inside]
+                row = {"column": column, "group": group, "system": system, "clips": int(own.sum()),
+                       "speakers": count, "classes": int(own.any(0).sum())}  # fmt: skip
+                out.append(row | _scores(right[number][inside], own, weights.get(count)))
     return out
 
 
-def _counts(runs: Sequence[Run], ids: set[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return rightly labelled clips (seeds, speakers, K) and all clips (speakers, K) of a group."""
-    seeds, classes = sorted({run.seed for run in runs}), runs[0].probabilities.shape[1]
-    inside = {s for run in runs for id_, s in zip(run.ids, run.speakers, strict=True) if id_ in ids}
-    place = {speaker: number for number, speaker in enumerate(sorted(inside))}
-    right = np.zeros((len(seeds), len(place), classes))
-    clips = np.zeros_like(right)
-    for run in runs:
-        kept = np.array([id_ in ids for id_ in run.ids])
-        speakers = np.array([place.get(s, 0) for s in run.speakers], dtype=np.int64)[kept]
-        truth, seed = run.truth[kept], seeds.index(run.seed)
-        np.add.at(clips[seed], (speakers, truth), 1)
-        np.add.at(right[seed], (speakers, truth), run.predicted[kept] == truth)
-    return right, clips[0]  # each seed has the same clips
+def _counts(
+    runs: Sequence[Run], of: Mapping[str, str], names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rightly labelled clips, mean over seeds, and all clips: (groups, speakers, K) each."""
+    known = {name: number for number, name in enumerate(names)}
+    speakers = {s: number for number, s in enumerate(sorted({s for run in runs for s in run.speakers}))}
+    seeds = len({run.seed for run in runs})
+    shape = len(names), len(speakers), runs[0].probabilities.shape[1]
+    group = np.array([known.get(of.get(id_, ""), -1) for run in runs for id_ in run.ids], dtype=np.int64)
+    speaker = np.array([speakers[s] for run in runs for s in run.speakers], dtype=np.int64)
+    truth = np.concatenate([run.truth for run in runs])
+    hit = np.concatenate([run.predicted == run.truth for run in runs])
+    cell = (group * shape[1] + speaker) * shape[2] + truth
+    right, clips = (
+        np.bincount(cell[kept], minlength=int(np.prod(shape))).reshape(shape) / seeds  # each has each clip
+        for kept in ((group >= 0) & hit, group >= 0)
+    )
+    return right, clips
 
 
 def _scores(right: np.ndarray, clips: np.ndarray, weights: np.ndarray | None) -> Row:
@@ -103,9 +110,12 @@ def _scores(right: np.ndarray, clips: np.ndarray, weights: np.ndarray | None) ->
 
 
 def _resampled(right: np.ndarray, clips: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """UAR and accuracy, means over seeds, of each row of weights (resamples, speakers)."""
+    """UAR and accuracy, means over seeds, of each row of weights (resamples, speakers).
+
+    Both are linear in what was labelled rightly, and each seed has the same clips.
+    """
     support = weights @ clips  # (resamples, K)
-    found = np.tensordot(weights, right.mean(0), 1)  # (resamples, K); support is that of every seed
+    found = weights @ right
     recall = np.divide(found, support, out=np.zeros_like(found), where=support > 0)
     return {"uar": recall.sum(1) / (support > 0).sum(1), "accuracy": found.sum(1) / support.sum(1)}
 

@@ -189,7 +189,11 @@ def _unpublished(folder: Path) -> str:
     """Say which published rows carry nothing that was published; empty where none is so."""
     spaces = card.spaces(folder)
     rows = ", ".join(f"{s}{scores.PUBLISHED}" for s in spaces if card.unpublished(spaces[s]))
-    return f"Nobody published {rows}: the reference study has no such system; usual defaults." if rows else ""
+    return (
+        f"Nobody published {rows}: the reference study has no such system; usual defaults or ours."
+        if rows
+        else ""
+    )
 
 
 def _validation(folder: Path) -> dict[str, str]:
