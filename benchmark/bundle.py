@@ -51,6 +51,15 @@ def read_study(bundle: Path) -> dict[str, Any]:
     return space.load_yaml(bundle / "study.yaml")
 
 
+def read_spaces(bundle: Path) -> dict[str, space.Space]:
+    """Return the search space of each searched system."""
+    found: dict[str, space.Space] = {}
+    for path in sorted(bundle.glob("searches/*/fold-*/space.yaml")):
+        if path.parts[-3] not in found:
+            found[path.parts[-3]] = space.load(path)
+    return found
+
+
 def write_run(
     bundle: Path,
     run: Run,

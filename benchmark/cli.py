@@ -226,8 +226,8 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_report(args: argparse.Namespace) -> dict[str, Any]:
     """Rebuild the tables of a verified bundle."""
-    from benchmark import bundle
-    from benchmark.report import card, leaderboard
+    from benchmark import bundle, card
+    from benchmark.report import leaderboard
 
     problems = bundle.verify(args.bundle)
     if problems:

@@ -13,12 +13,23 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmark import audit, bundle, cluster, environment, evaluation, files, prepare, protocols, records
+from benchmark import (
+    audit,
+    bundle,
+    card,
+    cluster,
+    environment,
+    evaluation,
+    files,
+    prepare,
+    protocols,
+    records,
+)
 from benchmark.evaluation import MAJORITY, Fitted, Refit
 from benchmark.journal import Journal
 from benchmark.networks.weights import read_weights
 from benchmark.progress import StudyProgress, step
-from benchmark.report import card, leaderboard
+from benchmark.report import leaderboard
 from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError
 from benchmark.scores import PUBLISHED
 from benchmark.space import Space

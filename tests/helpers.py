@@ -8,8 +8,8 @@ import numpy as np
 import yaml
 
 from benchmark import bundle, files
+from benchmark import card as results_card
 from benchmark.prepare import manifest_rows
-from benchmark.report import card as results_card
 from benchmark.report import leaderboard
 from benchmark.schema import SCHEMA_VERSION, Corpus, CorpusCard, Fold, Split, Utterance
 from benchmark.scores import Run

@@ -11,8 +11,8 @@ from helpers import make_bundle, make_corpus, make_run, make_split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import bundle, files, scores
-from benchmark.report import card, leaderboard
+from benchmark import bundle, card, files, scores
+from benchmark.report import leaderboard
 from benchmark.schema import SerbenchError
 
 

@@ -12,7 +12,6 @@ from benchmark.metrics import METRICS
 from benchmark.report import (
     ablation,
     breakdowns,
-    card,
     croissant,
     evidence,
     figures,
@@ -187,13 +186,10 @@ def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str,
 
 def _unpublished(folder: Path) -> str:
     """Say which published rows carry nothing that was published; empty where none is so."""
-    spaces = card.spaces(folder)
-    rows = ", ".join(f"{s}{scores.PUBLISHED}" for s in spaces if card.unpublished(spaces[s]))
-    return (
-        f"Nobody published {rows}: the reference study has no such system; usual defaults or ours."
-        if rows
-        else ""
-    )
+    spaces = bundle.read_spaces(folder)
+    rows = ", ".join(f"{s}{scores.PUBLISHED}" for s in spaces if spaces[s].unpublished)
+    told = f"Nobody published {rows}: the reference study has no such system; usual defaults or ours."
+    return told if rows else ""
 
 
 def _validation(folder: Path) -> dict[str, str]:

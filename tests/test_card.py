@@ -5,8 +5,8 @@ import shutil
 import pytest
 from helpers import SPACE, make_bundle
 
-from benchmark import files
-from benchmark.report import card, leaderboard
+from benchmark import card, files
+from benchmark.report import leaderboard
 
 
 @pytest.fixture(scope="module")

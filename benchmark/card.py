@@ -29,7 +29,7 @@ def text(folder: Path) -> str:
     """Return the card."""
     study, corpus = bundle.read_study(folder), read_json(folder / "corpus.json")
     splits, rows = read_json(folder / "splits.json"), read_json(folder / "leaderboard.json")
-    found = spaces(folder)
+    found = bundle.read_spaces(folder)
     parts = {
         "": (folder / "leaderboard.md").read_text(encoding="utf-8").strip(),
         "Asked": _list(_asked(folder, study, corpus, splits)),
@@ -47,13 +47,6 @@ def text(folder: Path) -> str:
 
 def _list(lines: Iterator[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
-
-
-def spaces(folder: Path) -> dict[str, Space]:
-    """Return the search space of each searched system."""
-    files = sorted(folder.glob("searches/*/fold-*/space.yaml"))
-    systems = sorted({path.parts[-3] for path in files})
-    return {s: space.load(next(path for path in files if path.parts[-3] == s)) for s in systems}
 
 
 def _asked(
@@ -135,18 +128,13 @@ def assumed(found: Mapping[str, Space]) -> Iterator[str]:
     """Yield what each `-published` row assumes beyond the published configuration."""
     for system, there in found.items():
         names = ", ".join(f"`{name}`" for name in there.assumed)
-        if unpublished(there):
+        if there.unpublished:
             yield (
                 f"`{system}-published` carries no published setting: the reference study has no such system; "
                 f"all of it is a usual default or ours ({names})."
             )
         elif names:
             yield f"`{system}-published`: the reference study leaves open {names}; they are assumed."
-
-
-def unpublished(there: Space) -> bool:
-    """Whether a space's published configuration is assumed from end to end."""
-    return set(there.published_params) <= set(there.assumed)
 
 
 def _pretraining(found: Mapping[str, Space]) -> Iterator[str]:
