@@ -64,7 +64,8 @@ def test_fault_53_names_are_escaped_in_every_table(tmp_path):
     for table in folder.rglob("*.csv"):
         assert not re.search(r'(^|,)"?=', table.read_text(), re.MULTILINE), table
     for table in folder.rglob("*.md"):
-        text = table.read_text()
+        # what stands between fences is shown as it is
+        text = re.sub(r"^```bibtex\n.*?^```$", "", table.read_text(), flags=re.MULTILINE | re.DOTALL)
         assert "<script>" not in text and "](y)" not in text.replace(r"\](y)", "")
         header, *lines = [line for line in text.splitlines() if line.startswith("|")]
         cells = [len(re.findall(r"(?<!\\)\|", line)) for line in (header, *lines)]
