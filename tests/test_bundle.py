@@ -236,7 +236,7 @@ def test_a_failed_write_leaves_all_old_files(tmp_path):
 
 def test_report_and_verify_load_no_heavy_library():
     code = (
-        "import sys, benchmark.bundle, benchmark.report.leaderboard; "
+        "import sys, benchmark.bundle, benchmark.card, benchmark.report.leaderboard; "
         "print([m for m in ('torch', 'ray', 'mlflow', 'optuna', 'sklearn', 'soundfile', 'matplotlib') "
         "if m in sys.modules])"
     )

@@ -204,12 +204,16 @@ def _validation(folder: Path) -> dict[str, str]:
         shown = [percent(row, name) for name in best]
         counts = [" / ".join(plain(row[f"{kind}{c}"]) for c in _COUNTS) for kind in ("", "random_")]
         cells.append([place.name, *shown, *counts])
+    beside = any(row["random_trials"] for row in rows)
     about = (
         "Inner-validation UAR of the best complete trial, mean over folds: of the search, which alone "
-        "selects, of the random search beside it at the same budget, and of the published configuration."
+        f"selects, {'of the random search beside it at the same budget, ' if beside else ''}"
+        "and of the published configuration."
     )
     counted = "trials / complete / pruned / failed"
     header = ["System", "Search %", "Random %", "Published %", f"Search: {counted}", f"Random: {counted}"]
+    if not beside:  # a study may leave the random search out
+        header, *cells = [[line[place] for place in (0, 1, 3, 4)] for line in (header, *cells)]
     columns = ["system", "searched", "random", "published", *_COUNTS, *(f"random_{c}" for c in _COUNTS)]
     return {"validation.csv": csv_text(columns, rows), "validation.md": markdown(header, cells, about)}
 

@@ -114,4 +114,4 @@ def cells(found: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 def _points(row: Row) -> str:
     point = f"{100 * row['recall_difference']:+.1f}"
     low, high = row.get("recall_difference_lo"), row.get("recall_difference_hi")
-    return point if low is None else f"{point} [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return point if low is None or high is None else f"{point} [{100 * low:+.1f}, {100 * high:+.1f}]"

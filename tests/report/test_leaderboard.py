@@ -122,3 +122,5 @@ def test_validation_is_empty_where_a_fold_has_no_baseline_or_no_complete_trial(t
     (row,) = files.read_csv(folder / "validation.csv")
     assert (row["searched"], row["random"], row["published"]) == ("0.5", "", "")
     assert row["trials"] == "6" and row["random_trials"] == row["random_failed"] == ""
+    told = (folder / "validation.md").read_text()
+    assert "andom" not in told and "| System | Search % | Published % | Search:" in told
