@@ -67,7 +67,8 @@ def test_more_than_one_per_cent_bad_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in" / "c005.wav").write_bytes(b"")
     corpus, _ = prepare("manifest", csv, tmp_path)
     assert [file.path for file in corpus.quarantined] == ["c005.wav"]
-    with pytest.raises(SerbenchError, match=r"1 of 101 files can't be used \(1 empty\).*c005\.wav"):
+    said = r"1 of 101 files can't be used \(1 empty\).*c005\.wav.*or leave --strict out"
+    with pytest.raises(SerbenchError, match=said):
         prepare("manifest", csv, tmp_path, strict=True)
     (tmp_path / "in" / "c006.wav").write_bytes(b"x")
     with pytest.raises(SerbenchError, match=r"2 of 101 .*\(1 empty, 1 not_audio\), allowed are 1%"):
@@ -205,7 +206,9 @@ def test_the_share_of_bad_files_is_an_option(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "in" / "c002.wav").write_bytes(b"")
     command = ["prepare", "manifest", "--root", str(csv), "--cache", str(tmp_path / "cache"), "--json"]
     assert cli.main(command) == 1
-    assert "allowed are 1%" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "allowed are 1%" in said and said.endswith("or go on without them with --max-bad 0.167\n")
+    assert cli.main([*command, "--max-bad", "0.167"]) == 0 and capsys.readouterr().out
     assert cli.main([*command, "--max-bad", "0.2"]) == 0
     assert json.loads(capsys.readouterr().out)["clips"] == 5
     for wrong in ("2", "-0.1", "nan"):

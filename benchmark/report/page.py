@@ -248,11 +248,10 @@ def _protocol(known: Evidence) -> str:
     )
 
 
-def bibtex(known: Evidence) -> str:
-    """Return what to cite for these numbers: the program with its bundle, and the corpus."""
-    corpus = known.corpus
-    study = known.study.get("digests", {}).get("study", "")
-    where = f"bundle {known.name}" + (f", study {study[:16]}" if study else "")
+def bibtex(corpus: Mapping[str, Any], study: Mapping[str, Any]) -> str:
+    """Return what to cite for a bundle's numbers: the program with the bundle, and the corpus."""
+    digest = study.get("digests", {}).get("study", "")
+    where = f"bundle {study['name']}" + (f", study {digest[:16]}" if digest else "")
     doi = f",\n  doi = {{{corpus['doi']}}}" if corpus.get("doi") else ""
     return (
         "@software{serbench,\n  author = {{serbench authors}},\n  title = {serbench},\n"
@@ -263,7 +262,10 @@ def bibtex(known: Evidence) -> str:
 
 
 def _cite(known: Evidence, sources: Mapping[str, str]) -> str:
-    blocks = {"BibTeX": bibtex(known), **{f"LaTeX: {name}": text for name, text in sources.items()}}
+    blocks = {
+        "BibTeX": bibtex(known.corpus, known.study),
+        **{f"LaTeX: {name}": text for name, text in sources.items()},
+    }
     told = "".join(
         f'<h3>{escape(title)}</h3><p><button class="copy" type="button" data-of="copy-{place}" hidden>Copy '
         f'<span class="quiet-name">{escape(title)}</span></button></p><pre id="copy-{place}" tabindex="0" '
