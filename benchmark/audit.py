@@ -21,8 +21,7 @@ Clips = Mapping[str, Utterance]  # by id
 Finding = tuple[str, str]  # status, reason
 ORDER = ("green", "not checked", "note", "amber", "red")
 LATER = ("near_duplicates", "selection", "sentences", "pretraining")  # bundles of version 0.1.0 lack them
-# Cosine of two fingerprints from which on clips are near-duplicates. MEASURED
-NEAR = 0.97
+NEAR = 0.95  # cosine of two fingerprints from which on clips are near-duplicates: `near_duplicates`
 SENTENCE = ("statement", "sentence", "text")  # columns that say what is spoken
 
 
@@ -208,22 +207,34 @@ def _classes(case: Case) -> Iterator[Finding]:
                 yield "note", f"{where}: class {name} has support 0, and is left out of its macro means"
 
 
-def _near_duplicates(case: Case) -> Iterator[Finding]:
-    clips = [clip for clip in case.corpus.utterances if clip.fingerprint]
-    if len(clips) < len(case.corpus.utterances) or not clips:
-        yield "not checked", "near-duplicates: clips without a fingerprint, as no audio was at hand"
-        return
+def near_duplicates(corpus: Corpus) -> list[tuple[Utterance, Utterance, float]] | None:
+    """Return every two clips that sound alike but are not the same audio; None where fingerprints lack.
+
+    NEAR lies between what RAVDESS's repetitions reach and what copies keep. Cosines of 719 pairs of takes
+    (same actor, emotion, intensity and sentence; the one equal pair left out): median .369, 99 % .891,
+    highest .924; of the 1,035,360 other pairs .165, .613, .917. Of 120 clips with a copy, the lowest (and the
+    median): level less 12 dB .993 (1.000), at 8 kHz .999 (1.000), Vorbis .973 (.992), MP3 .973 (.996), mu-law
+    .985 (.998), .3 s cut off .995 (1.000), silence added .999 (1.000), silence trimmed at −30 dB .952 (.997),
+    noise 30 dB below .993 (.999), 20 dB below .958 (.995), 2 % slower .955 (.982). 5 % slower is missed: .862
+    (.957). Stationary noises sound alike to it.
+    """
+    clips = corpus.utterances
+    if not all(clip.fingerprint for clip in clips):
+        return None
     values = fingerprints.from_text([clip.fingerprint for clip in clips])
-    pairs = [
-        (clips[i], clips[j], cosine)
-        for i, j, cosine in fingerprints.near(values, NEAR)
-        if clips[i].digest != clips[j].digest  # equal audio is for _labels and _content
-    ]
-    for where, held, fitted in _sides(case.split):
-        one, other = set(held), set(fitted)
-        for a, b, cosine in pairs:
-            if (a.id in one and b.id in other) or (b.id in one and a.id in other):
-                alike = f"{a.path} and {b.path}, cosine {cosine:.3f}"
+    pairs = ((clips[i], clips[j], cosine) for i, j, cosine in fingerprints.near(values, NEAR))
+    return [(one, other, cosine) for one, other, cosine in pairs if one.digest != other.digest]
+
+
+def _near_duplicates(case: Case) -> Iterator[Finding]:
+    pairs = near_duplicates(case.corpus)
+    if pairs is None:
+        yield "not checked", "near-duplicates: clips without a fingerprint, as no audio was at hand"
+    for where, held, fitted in _sides(case.split) if pairs else ():
+        sides = [set(held), set(fitted)]
+        for one, other, cosine in pairs or ():
+            if any(one.id in sides[k] and other.id in sides[1 - k] for k in (0, 1)):
+                alike = f"{one.path} and {other.path}, cosine {cosine:.3f}"
                 yield "amber", f"{where}: near-duplicates on both sides: {alike}; listen, and leave one out"
 
 

@@ -167,20 +167,24 @@ def run_fetch(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_prepare(args: argparse.Namespace) -> dict[str, Any]:
     """Check a corpus and compute its features."""
-    from benchmark import prepare
+    from benchmark import audit, prepare
 
     corpus, root = prepare.prepare(
         args.corpus, args.root, _cache(args), strict=args.strict, allow_modified=args.allow_modified,
         max_bad=prepare.MAX_BAD if args.max_bad is None else args.max_bad,
     )  # fmt: skip
+    corpus = prepare.fingerprinted(corpus, root, _cache(args))
     table = prepare.feature_table(corpus, root, args.features, _cache(args))
+    near = audit.near_duplicates(corpus) or ()
     found = {
         "corpus": corpus.card.name, "digest": corpus.digest, "clips": len(corpus.utterances),
         "official_clips": corpus.card.official_clips, "complete": corpus.complete,
         "modified": corpus.modified,
         "speakers": len({u.speaker for u in corpus.utterances}), "classes": list(corpus.card.classes),
         "quarantined": [{"path": q.path, "reason": q.reason, "detail": q.detail} for q in corpus.quarantined],
-        "notes": list(corpus.notes), "features": {"name": table.name, "columns": len(table.columns)},
+        "notes": list(corpus.notes),
+        "near_duplicates": [[one.path, other.path, round(cosine, 3)] for one, other, cosine in near],
+        "features": {"name": table.name, "columns": len(table.columns)},
     }  # fmt: skip
     if not args.json:
         for key, value in found.items():

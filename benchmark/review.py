@@ -60,7 +60,7 @@ def read_manifest(path: Path, cache_folder: Path) -> Corpus:
 
 def _utterance(row: Mapping[str, str]) -> Utterance:
     id_ = row.get("id") or row["path"].rpartition(".")[0] or row["path"]
-    own = {name: row.get(name, "") for name in ("speaker", "label", "digest", "fingerprint")}
+    own: dict[str, Any] = {name: row.get(name, "") for name in ("speaker", "label", "digest", "fingerprint")}
     columns = {name: cell for name, cell in row.items() if name not in (*own, *COLUMNS)}
     return Utterance(id_, row.get("path", "") or id_, columns=columns, **own)
 

@@ -5,11 +5,16 @@ import json
 import pytest
 import soundfile
 from helpers import make_bundle
-from small import RATE, noise
 
 from benchmark import cli, files
+from benchmark.corpora import synthetic
 
 HEADER = "path,speaker,label"
+
+
+def voice(number):
+    """Clip `number` of speakers 1 to 4, four each."""
+    return synthetic.clip(1 + number // 4, ("angry", "sad")[number % 2], 1 + number % 4 // 2, 1)
 
 
 @pytest.fixture
@@ -82,14 +87,14 @@ def test_a_use_that_is_stated_and_sound_is_green(split, capsys):
 def test_audio_beside_the_manifest_is_heard(split, capsys):
     folder = split()
     for k, row in enumerate(split.rows):
-        soundfile.write(folder / row.split(",")[0], noise(k), RATE)
+        soundfile.write(folder / row.split(",")[0], voice(k), synthetic.RATE)
     status, checks, _ = run(folder, capsys)
     assert status == 0 and checks["content"][0] == checks["near_duplicates"][0] == "green"
-    soundfile.write(folder / "b-0.wav", noise(0) * 0.5, RATE)  # speaker a's clip, at half its level
+    soundfile.write(folder / "b-0.wav", voice(0) * 0.5, synthetic.RATE)  # speaker a's clip, at half its level
     status, checks, _ = run(folder, capsys)
     assert (status, checks["near_duplicates"][0]) == (0, "amber")
     assert "a-0.wav and b-0.wav, cosine" in checks["near_duplicates"][1]
-    soundfile.write(folder / "b-0.wav", noise(0), RATE)
+    soundfile.write(folder / "b-0.wav", voice(0), synthetic.RATE)
     status, checks, _ = run(folder, capsys)
     assert (status, checks["content"][0], checks["near_duplicates"][0]) == (1, "red", "green")
 

@@ -338,7 +338,7 @@ def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             *(plain(row.get("rank")), _named(row), plain(row.get("tie_group"))),
             *(percent(row, name) for name in _SHOWN),
             plain(row.get("trials")),
-            "" if _external(row) else plain((row["failed_trials"] or 0) + row["failed_runs"]),
+            "" if _external(row) else plain((row.get("failed_trials") or 0) + (row.get("failed_runs") or 0)),
             plain(row.get("parameters")),
             "" if row.get("search_seconds") is None else f"{row['search_seconds'] / 3600:.2f}",
         ]
@@ -348,7 +348,7 @@ def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 
 def _external(row: Row) -> bool:
-    return bool(row["pretraining"] == EXTERNAL)
+    return bool(row.get("pretraining") == EXTERNAL)
 
 
 def _named(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""What stands beside the predictions is made again: a change is named where it was made, before what follows."""
+"""What stands beside the predictions is made again: a change is named where it was made, the cause first."""
 
 import os
 import shutil
@@ -49,10 +49,10 @@ def test_a_committed_bundle_is_as_it_says(real):
         ("study.yaml", "  corpus: 405f", "  corpus: 505f", "study.yaml: digests: corpus: stored 505f"),
         ("study.yaml", "\nbootstrap_seed: 0", "\nbootstrap_seed: 3",
          "study.yaml: bootstrap_seed: stored 3, but the leaderboard was made with 0"),
-        ("audit.json", '"status": "green"', '"status": "note"', "audit.json: checks: parts: status: stored note"),
-        ("audit.json", "neutral 96", "neutral 97", "audit.json: checks: classes: reason: stored clips of each"),
+        ("audit.json", '"status": "green"', '"status": "note"', "audit.json: checks: parts: status: "),
+        ("audit.json", "neutral 96", "neutral 97", "audit.json: checks: classes: reason: "),
         ("README.md", "mlp | a | 66.1", "mlp | a | 76.1", "README.md: line 7: stored | 1 | mlp | a | 76.1"),
-        ("environment.json", '"code_digest": "592f', '"code_digest": "x592f', "environment.json: code_digest: "),
+        ("environment.json", '"code_digest": "592f', '"code_digest": "x', "environment.json: code_digest"),
         ("environment.json", '"commit": "bb62', '"comit": "bb62', "environment.json: commit: stored None"),
     ],
 )  # fmt: skip
