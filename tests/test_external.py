@@ -85,7 +85,7 @@ def test_probabilities_join_the_table_tested_but_not_ranked(made, tmp_path, caps
     assert pairs == {("svm", "mlp"), ("svm", "theirs"), ("mlp", "theirs")}
     for name in ("leaderboard.md", "leaderboard.tex", "README.md"):
         text = (made / name).read_text()
-        assert "theirs (external)" in text and "theirs from Doe 2026, trained on more" in text, name
+        assert "theirs (external)" in text and "theirs from Doe 2026, 2 seeds, trained on more" in text, name
     stored = files.read_json(made / "leaderboard.json")["external"]["theirs"]
     assert stored == {
         "source": "Doe 2026", "caveat": "trained on more", "seeds": 2, "sha256": files.sha256(table),

@@ -243,8 +243,8 @@ def external_note(external: Mapping[str, Row]) -> str:
     if not external:
         return ""
     told = "; ".join(
-        ", ".join(filter(None, (f"{system} from {about['source']}", about["caveat"])))
-        for system, about in sorted(external.items())
+        ", ".join(filter(None, (f"{system} from {of['source']}", _count(of["seeds"], "seed"), of["caveat"])))
+        for system, of in sorted(external.items())
     )
     return f" External systems have no budget of this study: not ranked, but tested: {told}."
 
