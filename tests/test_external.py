@@ -25,7 +25,7 @@ def made(original, tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
-    """Figures and page have tests of their own, with an external system in tests/report."""
+    """They are drawn in report/test_external_page.py."""
     monkeypatch.setattr(leaderboard, "_pictures", lambda known, texts: {})
 
 
