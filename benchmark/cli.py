@@ -224,8 +224,8 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_report(args: argparse.Namespace) -> dict[str, Any]:
     """Rebuild the tables of a verified bundle."""
+    from benchmark.rebuild import rebuilding
     from benchmark.report import leaderboard
-    from benchmark.report.rebuild import rebuilding
 
     with rebuilding(args.bundle):
         pass

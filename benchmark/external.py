@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import bundle, foreign, restore
+from benchmark import bundle, foreign, rebuild, restore
 from benchmark.files import read_csv, read_json, sha256
 from benchmark.foreign import Sheet
-from benchmark.report import rebuild
 from benchmark.schema import SerbenchError, UsageError, nearest
 from benchmark.scores import EXTERNAL, PUBLISHED, Run
 
