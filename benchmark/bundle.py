@@ -5,6 +5,8 @@ Only the written files count: probabilities with six significant digits, `predic
 
 from __future__ import annotations
 
+import os
+import shutil
 import statistics as stdlib_statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,6 +41,7 @@ REQUIRED = (
 RUN_FILES = ("predictions.csv", "history.csv", "result.json")
 SEARCH_FILES = ("space.yaml", "trials.csv", "steps.csv", "best.json")
 RESULTS = "runs/*/fold-*/seed-*/result.json"
+SUM = 1e-4  # what the sum of a row's probabilities may be off 1
 
 
 def run_folder(bundle: Path, system: str, fold: int, seed: int) -> Path:
@@ -71,14 +74,17 @@ def write_run(
 
     Args:
         bundle: the study's folder.
-        run: probabilities of any precision; `predicted` is not used.
+        run: probabilities of any precision; `predicted` is used only where there are none.
         result: further fields of result.json (params, parameters, seconds, cpus, gpus, failed, …).
         history: rows of step, loss, lr.
         classes: the corpus's class list.
     """
-    cells = [[f"{p:.6g}" for p in row] for row in run.probabilities]
-    written = np.array(cells, dtype=np.float64).reshape(run.probabilities.shape)
-    run = replace(run, probabilities=written, predicted=written.argmax(1))
+    if run.labels_only:
+        cells = [["" for _ in classes] for _ in run.ids]
+    else:
+        cells = [[f"{p:.6g}" for p in row] for row in run.probabilities]
+        written = np.array(cells, dtype=np.float64).reshape(run.probabilities.shape)
+        run = replace(run, probabilities=written, predicted=written.argmax(1))
     columns = ["utterance_id", "speaker", "label", "predicted", *(f"p_{label}" for label in classes)]
     labels = ([classes[k] for k in numbers] for numbers in (run.truth, run.predicted))
     lines = zip(run.ids, run.speakers, *labels, *zip(*cells, strict=True), strict=True)
@@ -110,11 +116,19 @@ def _read_run(folder: Path, number: Mapping[str, int]) -> Run:
             speakers=tuple(row["speaker"] for row in rows),
             truth=np.array([number[row["label"]] for row in rows], dtype=np.int64),
             predicted=np.array([number[row["predicted"]] for row in rows], dtype=np.int64),
-            probabilities=np.array([[row[f"p_{c}"] for c in number] for row in rows], dtype=np.float64),
+            probabilities=np.array(
+                [[row[f"p_{c}"] or "nan" for c in number] for row in rows], dtype=np.float64
+            ),
         )
     except (KeyError, ValueError) as error:
         rule = f"predictions.csv or result.json is not as written: {error!r}"
         raise SerbenchError(f"{folder}: {rule}") from error
+
+
+def read_external(bundle: Path) -> dict[str, dict[str, Any]]:
+    """Return what is told of each system that was imported: source, caveat, SHA-256 of the file."""
+    results = map(read_json, sorted(bundle.glob(RESULTS)))
+    return {result["system"]: result["external"] for result in results if result.get("external")}
 
 
 def read_costs(bundle: Path) -> dict[str, dict[str, Any]]:
@@ -128,6 +142,8 @@ def read_costs(bundle: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(bundle.glob(RESULTS)):
         results[path.parts[-4]].append(read_json(path))
     for system, own in results.items():
+        if own[0].get("external"):
+            continue  # what it cost is not known
         work = [(float(r["seconds"]), float(r["cpus"]), float(r["gpus"])) for r in own]
         states: list[str] = []
         searched: list[tuple[float, float, float]] = []
@@ -157,6 +173,7 @@ def tables(bundle: Path, runs: Sequence[Run] | None = None) -> scores.Tables:
         protocol=read_json(bundle / "splits.json")["protocol"],
         bootstrap_seed=read_study(bundle)["bootstrap_seed"],
         same_network=lambda one, other: _searched(bundle, one) == _searched(bundle, other),
+        external=set(read_external(bundle)),
     )
 
 
@@ -182,6 +199,11 @@ def _files(bundle: Path) -> list[str]:
     return sorted(n.as_posix() for n in names if n.parts[0] not in (SUMS, *WORKING))
 
 
+def sealed_files(bundle: Path) -> int:
+    """Return the number of files under the seal; 0 without one."""
+    return len((bundle / SUMS).read_bytes().splitlines()) if is_sealed(bundle) else 0
+
+
 def seal(bundle: Path) -> None:
     """Write SHA256SUMS over every other file, as `sha256sum -c` reads it.
 
@@ -190,12 +212,13 @@ def seal(bundle: Path) -> None:
     """
     for left_over in bundle.rglob(".*.tmp"):  # of a writer that was killed
         left_over.unlink()
-    study, files = read_study(bundle), _files(bundle)
+    study, files, external = read_study(bundle), _files(bundle), read_external(bundle)
     systems = sorted({*study["systems"], *(name.split("/")[1] for name in files if name.startswith("runs/"))})
     expected = [*REQUIRED, *(f"per_class/{s}.{kind}" for s in systems for kind in ("csv", "md", "tex"))]
     for fold in (f"fold-{fold['fold']}" for fold in read_json(bundle / "splits.json")["folds"]):
-        seeds = range(1, study["seeds"] + 1)
-        expected += [f"runs/{s}/{fold}/seed-{n}/{file}" for s in systems for n in seeds for file in RUN_FILES]
+        for system in systems:
+            seeds = range(1, external.get(system, study)["seeds"] + 1)
+            expected += [f"runs/{system}/{fold}/seed-{n}/{file}" for n in seeds for file in RUN_FILES]
         expected += [f"searches/{s}/{fold}/{file}" for s in study["systems"] for file in SEARCH_FILES]
     missing = sorted(set(expected) - set(files))
     if missing:
@@ -204,6 +227,52 @@ def seal(bundle: Path) -> None:
             "finish the study with --resume"
         )
     write_text(bundle / SUMS, "".join(f"{sha256(bundle / name)}  {name}\n" for name in files))
+
+
+@contextmanager
+def aside(bundle: Path) -> Iterator[Path]:
+    """Yield a copy of a bundle beside it, which takes the bundle's place at the end, or nothing does.
+
+    The copy shares the bundle's files where the disk can link them: inside, files are replaced, never
+    written into.
+
+    Raises:
+        SerbenchError: there is no room for the copy, or the folder may not be changed.
+    """
+    bundle = bundle.resolve()
+    made, old = (bundle.with_name(f".{bundle.name}.{os.getpid()}.{kind}") for kind in ("new", "old"))
+    try:
+        with _writable(bundle):
+            shutil.copytree(bundle, made, copy_function=_link)
+        yield made
+        with _writable(bundle):
+            bundle.rename(old)
+            try:
+                made.rename(bundle)
+            except BaseException:
+                old.rename(bundle)
+                raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def _writable(bundle: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        told = error.strerror or error.args[0][0][2]  # copytree lists (source, target, reason)
+        raise SerbenchError(
+            f"results must be writable: {bundle}: {told}; free space, or ask who may write there"
+        ) from error
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a disk without links
+        shutil.copy2(source, target)
 
 
 @contextmanager
@@ -277,6 +346,7 @@ def _run_problems(bundle: Path) -> Iterator[str]:
     runs, corpus = read_runs(bundle), read_json(bundle / "corpus.json")
     known = {row["id"]: (row["speaker"], row["label"]) for row in read_csv(bundle / "manifest.csv")}
     test = {fold["fold"]: sorted(fold["test"]) for fold in read_json(bundle / "splits.json")["folds"]}
+    external = read_external(bundle)
     folders = {path.parent for path in bundle.glob("runs/*/fold-*/seed-*/*")}
     named = {run_folder(bundle, run.system, run.fold, run.seed) for run in runs}
     for folder in sorted(folders ^ named):
@@ -288,13 +358,22 @@ def _run_problems(bundle: Path) -> Iterator[str]:
         if sorted(run.ids) != test.get(run.fold):
             yield f"{where}: must hold each test clip of fold {run.fold} once"
         p, labels = run.probabilities, [corpus["classes"][k] for k in run.truth]
-        valid = (p >= 0) & (p <= 1) & (np.abs(p.sum(1, keepdims=True) - 1) < 1e-4)
+        bare = run.labels_only and run.system in external and np.isnan(p).all()
+        valid = bare | probable(p)
         for row, id_ in enumerate(run.ids):
             if known.get(id_) != (run.speakers[row], labels[row]):
                 yield f"{where}: {id_}: speaker and label differ from manifest.csv"
-            if not valid[row].all():
+            if not valid[row]:
                 yield f"{where}: {id_}: probabilities must lie in 0 to 1 and sum to 1"
-            if run.predicted[row] != p[row].argmax():
+            if not bare and run.predicted[row] != p[row].argmax():
                 yield f"{where}: {id_}: predicted is not the argmax of the row"
-        stored = read_json(folder / "result.json")["metrics"] if folder in folders else {}
-        yield from differences(f"{place}/result.json", stored, scores.run_metrics(run))
+        result = read_json(folder / "result.json") if folder in folders else {}
+        told = {"external": result.get("external")}, {"external": external.get(run.system)}
+        yield from differences(f"{place}/result.json", *told)
+        yield from differences(f"{place}/result.json", result.get("metrics", {}), scores.run_metrics(run))
+
+
+def probable(probabilities: np.ndarray) -> np.ndarray:
+    """Whether each row (n, classes) is a distribution: every cell in 0 to 1, the sum 1 within SUM: (n,)."""
+    inside = (probabilities >= 0) & (probabilities <= 1)
+    return np.asarray(inside.all(1) & (np.abs(probabilities.sum(1) - 1) < SUM))

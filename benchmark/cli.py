@@ -116,6 +116,15 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("bundle", type=Path)
     command = add("verify", "recompute every number and checksum of a bundle")
     command.add_argument("bundle", type=Path)
+    command = add("audit", "leakage audit of anyone's split")
+    command.add_argument("--manifest", type=Path, required=True, help="CSV: speaker, label, id or path")
+    command.add_argument("--splits", type=Path, required=True, help="JSON: folds with train and test")
+    command = add("import", "predictions from elsewhere join a bundle's table")
+    command.add_argument("predictions", type=Path, metavar="PREDICTIONS.csv")
+    command.add_argument("--bundle", type=Path, required=True)
+    command.add_argument("--family", required=True, help="the system's name in the table")
+    command.add_argument("--source", default="", help="whose they are (default: the file's name)")
+    command.add_argument("--caveat", default="", help="what a reader must know of them")
     command = add("predict", "label new clips with a bundle's trained models")
     command.add_argument("bundle", type=Path)
     command.add_argument("--family", required=True, help="a system of the bundle, e.g. cnn@audioset")
@@ -173,20 +182,24 @@ def run_fetch(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_prepare(args: argparse.Namespace) -> dict[str, Any]:
     """Check a corpus and compute its features."""
-    from benchmark import prepare
+    from benchmark import audit, prepare
 
     corpus, root = prepare.prepare(
         args.corpus, args.root, _cache(args), strict=args.strict, allow_modified=args.allow_modified,
         max_bad=prepare.MAX_BAD if args.max_bad is None else args.max_bad,
     )  # fmt: skip
+    corpus = prepare.fingerprinted(corpus, root, _cache(args))
     table = prepare.feature_table(corpus, root, args.features, _cache(args))
+    near = audit.near_duplicates(corpus) or ()
     found = {
         "corpus": corpus.card.name, "digest": corpus.digest, "clips": len(corpus.utterances),
         "official_clips": corpus.card.official_clips, "complete": corpus.complete,
         "modified": corpus.modified,
         "speakers": len({u.speaker for u in corpus.utterances}), "classes": list(corpus.card.classes),
         "quarantined": [{"path": q.path, "reason": q.reason, "detail": q.detail} for q in corpus.quarantined],
-        "notes": list(corpus.notes), "features": {"name": table.name, "columns": len(table.columns)},
+        "notes": list(corpus.notes),
+        "near_duplicates": [[one.path, other.path, round(cosine, 3)] for one, other, cosine in near],
+        "features": {"name": table.name, "columns": len(table.columns)},
     }  # fmt: skip
     if not args.json:
         for key, value in found.items():
@@ -226,18 +239,45 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_report(args: argparse.Namespace) -> dict[str, Any]:
     """Rebuild the tables of a verified bundle."""
-    from benchmark import bundle, card
+    from benchmark.rebuild import rebuilding
     from benchmark.report import leaderboard
 
-    problems = bundle.verify(args.bundle)
-    if problems:
-        raise SerbenchError(f"{args.bundle} does not verify, so nothing was rebuilt: {problems[0]}")
-    rows = leaderboard.write(args.bundle)
-    card.write(args.bundle)
-    bundle.seal(args.bundle)
+    with rebuilding(args.bundle):
+        pass
+    rows = leaderboard.read(args.bundle)
     if not args.json:
         print(leaderboard.text(rows))
     return {"bundle": str(args.bundle), "leaderboard": rows}
+
+
+def run_audit(args: argparse.Namespace) -> dict[str, Any]:
+    """Audit a split; exit status 1 where a check is red."""
+    from benchmark.review import review
+
+    report = review(args.manifest, args.splits, _cache(args))
+    if not args.json:
+        for check in report["checks"]:
+            print(f"{check['status']:12}{check['name']}: {check['reason']}")
+            for finding in check["findings"][1:]:
+                print(f"{finding['status']:12}  {finding['reason']}")
+        print(f"{args.splits}: {report['status']}")
+    args.status = int(report["status"] == "red")
+    return report
+
+
+def run_import(args: argparse.Namespace) -> dict[str, Any]:
+    """Add a system from elsewhere to a bundle."""
+    from benchmark import external
+    from benchmark.report import leaderboard
+
+    joined = external.join(args.bundle, args.predictions, args.family, args.source, args.caveat)
+    unused = f"; columns not used: {', '.join(joined['unused'])}" if joined["unused"] else ""
+    told = f"{joined['clips']} clips, {joined['seeds']} seeds, separated by {joined['separator']}{unused}"
+    print(f"{args.predictions}: {told}", file=sys.stderr)
+    rows = leaderboard.read(args.bundle)
+    if not args.json:
+        print(leaderboard.text(rows, f"\n{leaderboard.read_caption(args.bundle)}"))
+    return {"bundle": str(args.bundle), **joined, "leaderboard": rows}
 
 
 def run_verify(args: argparse.Namespace) -> dict[str, Any]:
@@ -246,11 +286,14 @@ def run_verify(args: argparse.Namespace) -> dict[str, Any]:
 
     if not (args.bundle / "study.yaml").exists():
         raise UsageError(f"{args.bundle} must be a bundle, but has no study.yaml: name a folder of results/")
-    problems = leaderboard.verify(args.bundle)
+    verdict = leaderboard.check(args.bundle)
     if not args.json:
-        print("\n".join(problems) or f"{args.bundle}: every checksum and every number agrees")
-    args.status = 1 if problems else 0
-    return {"bundle": str(args.bundle), "verified": not problems, "problems": problems}
+        print(*verdict.problems, f"{args.bundle}: {verdict}", sep="\n")
+    args.status = 1 if verdict.problems else 0
+    return {
+        "bundle": str(args.bundle), "verified": not verdict.problems, "problems": verdict.problems,
+        "files": verdict.files, "cells": verdict.cells,
+    }  # fmt: skip
 
 
 def run_predict(args: argparse.Namespace) -> dict[str, Any]:

@@ -126,6 +126,11 @@ def differences(name: str, stored: Any, computed: Any) -> Iterator[str]:
             yield f"{name}: {place}: stored {old.get(place)}, recomputed {new.get(place)}"
 
 
+def count(value: Any) -> int:
+    """Return the number of cells that `differences` compares of what `parse` returned."""
+    return len(_cells(value))
+
+
 def _cells(value: Any, place: str = "") -> dict[str, Any]:
     if isinstance(value, list) and all(isinstance(row, Mapping) for row in value):
         names = [" - ".join(str(row[column]) for column in ROW_NAMES if column in row) for row in value]

@@ -20,7 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from benchmark import audio, fetch, registry
+from benchmark import audio, fetch, fingerprints, registry
 from benchmark.cache import Cache
 from benchmark.cores import spread
 from benchmark.files import sha256
@@ -66,8 +66,8 @@ def prepare(
         if one.id == two.id:
             raise SerbenchError(f"{one.path} and {two.path} have one id, {one.id!r}: rename or remove one")
 
-    inspect = partial(_inspect, base)
-    results = map(inspect, clips) if len(clips) < FEW else spread(inspect, clips)
+    hear = partial(inspect, base)
+    results = map(hear, clips) if len(clips) < FEW else spread(hear, clips)
     heard = list(_shown(results, f"checking {name}", len(clips)))
     bad = [result for result in heard if isinstance(result, Quarantined)]
     _refuse_bad(bad, len(clips), 0 if strict else max_bad, "leave --strict out" if strict else "")
@@ -163,6 +163,14 @@ def feature_table(corpus: Corpus, root: Path, feature_name: str, cache_folder: P
     return FeatureTable(feature_name, ids, tuple(feature.columns()), values)
 
 
+def fingerprinted(corpus: Corpus, root: Path, cache_folder: Path) -> Corpus:
+    """Return the corpus with the fingerprint of every clip, from the cache where it was heard before."""
+    table = feature_table(corpus, root, "fingerprint", cache_folder)
+    clips = zip(corpus.utterances, np.asarray(table.values), strict=True)
+    heard = (replace(clip, fingerprint=fingerprints.to_text(values)) for clip, values in clips)
+    return replace(corpus, utterances=tuple(heard))
+
+
 def manifest_rows(corpus: Corpus) -> list[dict[str, Any]]:
     """Return the rows of manifest.csv: accepted clips by id, then quarantined files with their reason."""
     extra = sorted({column for clip in corpus.utterances for column in clip.columns})
@@ -223,12 +231,14 @@ def _own_root(module: ModuleType, name: str, cache_folder: Path) -> Path:
     return folder
 
 
-def _inspect(root: Path, u: Utterance) -> Utterance | Quarantined:
+def inspect(root: Path, u: Utterance) -> Utterance | Quarantined:
+    """Return a clip with what decoding tells of it, or the reason why it can't be used."""
     try:
         clip = audio.decode(root / u.path)
     except audio.Rejected as error:
         return Quarantined(u.path, error.reason, error.detail)
-    facts: dict[str, Any] = {"channels": clip.channels, "seconds": clip.seconds, "flags": clip.flags}
+    flags = (*clip.flags, "upsampled") if audio.upsampled(audio.mono(clip), clip.sample_rate) else clip.flags
+    facts: dict[str, Any] = {"channels": clip.channels, "seconds": clip.seconds, "flags": flags}
     return replace(u, digest=clip.digest, sample_rate=clip.sample_rate, **facts)
 
 

@@ -230,8 +230,9 @@ def _events(folder: Path, sampler: str) -> Iterator[dict[str, Any]]:
                     yield from _trial_events(row, steps, labels)
                 yield {"event": "search_ended", **labels}
     for path in sorted(folder.glob("runs/*/fold-*/seed-*/result.json")):
-        history = map(_numbers, files.read_csv(path.parent / "history.csv"))
-        yield refit_event(files.read_json(path), path.parent.relative_to(folder).as_posix(), history)
+        history, result = map(_numbers, files.read_csv(path.parent / "history.csv")), files.read_json(path)
+        if not result.get("external"):  # the study did not run it
+            yield refit_event(result, path.parent.relative_to(folder).as_posix(), history)
 
 
 def _trial_events(

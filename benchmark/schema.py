@@ -82,6 +82,7 @@ class Utterance:
     channels: int = 0  # of the source
     seconds: float = 0.0
     flags: tuple[str, ...] = ()  # silent, narrow_band, downmixed, capped, …: kept, but said
+    fingerprint: str = ""  # what it sounds like: `fingerprints.to_text`; empty where it was not computed
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -29,6 +29,7 @@ COLUMNS = (
 IDENTITY = ("system", "family", "pretraining", "fold", "seed")  # of a run
 ABLATION_COLUMNS = ("family", "comparison", "system", "scratch", "effect", "lo", "hi", "p")
 PUBLISHED = "-published"
+EXTERNAL = "external"  # pretraining of a system from elsewhere: nothing is known of it
 PAIR_COLUMNS = ("system_a", "system_b", "effect", "lo", "hi", "p", "p_holm")
 _WITH_INTERVAL = [name for name, metric in METRICS.items() if "lo" in metric.parts]
 _PER_CLASS = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1}
@@ -47,16 +48,21 @@ class Run:
     speakers: tuple[str, ...]
     truth: np.ndarray  # (n,) class numbers
     predicted: np.ndarray  # (n,) class numbers
-    probabilities: np.ndarray  # (n, classes) float64
+    probabilities: np.ndarray  # (n, classes) float64; NaN where an external system gave labels only
+
+    @property
+    def labels_only(self) -> bool:
+        """Whether nothing is known but the labels, so that AUC, AP, ECE and Brier are not defined."""
+        return bool(np.isnan(self.probabilities).any())
 
 
 @dataclass(frozen=True)
 class Tables:
     """Every computed number of a bundle; an empty cell is None."""
 
-    leaderboard: list[Row]  # ranked systems best first, then the others, best first
+    leaderboard: list[Row]  # ranked systems best first, then the others, then external ones, best first
     per_class: dict[str, list[Row]]  # system → a row a class
-    pairwise: list[Row]  # ranked systems only: effect = UAR of system_a − UAR of system_b
+    pairwise: list[Row]  # ranked and external systems: effect = UAR of system_a − UAR of system_b
     ablation: list[Row]  # pretrained − scratch of each family, searched and at one published recipe
     interval: Row  # method, level, resamples, seed, speakers, reason (why intervals are empty, or "")
 
@@ -75,6 +81,7 @@ def tables(
     protocol: str,
     bootstrap_seed: int,
     same_network: Callable[[str, str], bool] = lambda one, other: True,
+    external: Collection[str] = (),
     resamples: int = statistics.RESAMPLES,
 ) -> Tables:
     """Score every system.
@@ -86,6 +93,7 @@ def tables(
         protocol: its name.
         bootstrap_seed: of the resamples and of the sign flips.
         same_network: whether two systems were searched in one space, but for their pretraining.
+        external: systems imported from elsewhere; tested, but without a budget not ranked.
         resamples: of the bootstrap.
 
     Raises:
@@ -107,16 +115,16 @@ def tables(
         rows[system] = _row(own, counts.sum(1), low, high)
         rows[system] |= {"protocol": protocol} | {c: costs.get(system, {}).get(c) for c in _COSTS}
         classwise[system] = _class_rows(counts.sum(1), classes, low[first:], high[first:])
-    order = sorted(rows, key=lambda s: (rows[s]["trials"] is None, -rows[s]["uar"], s))
+    order = sorted(rows, key=lambda s: (s in external, rows[s]["trials"] is None, -rows[s]["uar"], s))
     ranked = [s for s in order if rows[s]["trials"] is not None]
     compare = partial(
         _pairs, rows=rows, samples=samples, by_speaker=by_speaker, seed=bootstrap_seed, speakers=len(speakers)
     )
-    pairs = compare(ranked)
+    pairs = compare([*ranked, *(s for s in order if s in external)])
     different = {
         (ranked.index(pair["system_a"]), ranked.index(pair["system_b"]))
         for pair in pairs
-        if enough and pair["p_holm"] <= ALPHA
+        if enough and pair["p_holm"] <= ALPHA and pair["system_b"] in ranked
     }
     for system, letters in zip(ranked, statistics.letters(len(ranked), different), strict=True):
         rows[system]["rank"] = 1 + sum(rows[s]["uar"] > rows[system]["uar"] for s in ranked)
@@ -178,6 +186,8 @@ def _row(runs: Sequence[Run], pooled: np.ndarray, low: np.ndarray, high: np.ndar
                 place = _WITH_INTERVAL.index(name)
                 parts |= {"lo": low[place], "hi": high[place]}
             row |= {f"{name}_{part}": _number(parts[part]) for part in metric.parts}
+        elif runs[0].labels_only:
+            row[name] = None
         elif metric.kind == "fold":
             values = np.array([metric.function(run.truth, run.probabilities) for run in runs])
             weights = clips * ~np.isnan(values)  # undefined where a fold holds one class alone

@@ -109,8 +109,11 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
     study = plan(spec, place)
     if frozen:
         records.refuse_other_inputs(frozen, study)
-    report = audit.audit(study.corpus, study.split)
+    report = audit.audit(study.corpus, study.split, study.digests.get("weights", {}))
     audit.refuse(report)
+    for check in report["checks"]:
+        if check["status"] == "amber":
+            step(f"  audit, {check['name']}: amber: {check['reason']}")
     with contextlib.ExitStack() as stack:
         journal = stack.enter_context(contextlib.closing(Journal(folder)))
         records.freeze(folder, study, environment.describe(), report, resumed=place.resume)
@@ -159,6 +162,7 @@ def plan(spec: StudySpec, place: Place) -> Study:
         spec.corpus, place.root, place.cache, strict=place.strict, allow_modified=spec.allow_modified,
         max_bad=spec.max_bad,
     )  # fmt: skip
+    corpus = prepare.fingerprinted(corpus, root, place.cache)
     for note in corpus.notes:
         step(f"  note: {note}")
     for bad in corpus.quarantined:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from benchmark import bundle, files
+from benchmark import audit, bundle, files
 from benchmark import card as results_card
 from benchmark.prepare import manifest_rows
 from benchmark.report import leaderboard
@@ -84,11 +84,12 @@ def make_bundle(
         "schema_version": SCHEMA_VERSION,
     }  # fmt: skip
     files.write_text(folder / "study.yaml", yaml.safe_dump(study, sort_keys=False))
-    files.write_json(folder / "environment.json", {"schema_version": SCHEMA_VERSION, "python": "3.11"})
+    made = {"commit": "unknown", "code_digest": "0" * 64, "python": "3.11", "packages": {"numpy": "2.4"}}
+    files.write_json(folder / "environment.json", {"schema_version": SCHEMA_VERSION, **made})
     files.write_json(folder / "corpus.json", about, sort_keys=False)
     files.write_csv(folder / "manifest.csv", list(rows[0]), rows)
     files.write_json(folder / "splits.json", split.to_json())
-    files.write_json(folder / "audit.json", {"schema_version": SCHEMA_VERSION, "checks": []})
+    files.write_json(folder / "audit.json", audit.audit(corpus, split, ()))
     generator = np.random.default_rng(1)
     for system, lean in [
         *systems.items(),

@@ -82,3 +82,32 @@ def test_a_missing_file_is_rejected_not_raised(tmp_path: Path) -> None:
 def test_rejected_crosses_processes() -> None:
     copy = pickle.loads(pickle.dumps(audio.Rejected("empty", "0 bytes")))
     assert (copy.reason, copy.detail) == ("empty", "0 bytes")
+
+
+RATES = (8_000, 11_025, 16_000, 22_050, 24_000)
+
+
+def voice(rate: int, seed: int = 0) -> np.ndarray:
+    """Two seconds of noise that falls off by 12 dB an octave above 1 kHz, at 16 bits, as a voice's breath."""
+    noise = np.fft.rfft(np.random.default_rng(seed).standard_normal(2 * rate))
+    hertz = np.fft.rfftfreq(2 * rate, 1 / rate)
+    samples = np.fft.irfft(noise / np.maximum(1, hertz / 1_000) ** 2)
+    return rounded(0.3 * samples / np.abs(samples).max())
+
+
+def rounded(samples: np.ndarray) -> np.ndarray:
+    return (np.round(samples * 32_767) / 32_768).astype(np.float32)
+
+
+@pytest.mark.parametrize("low", RATES)
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+def test_a_copy_of_a_low_rate_clip_is_told_from_one_recorded_so(rate, low):
+    clip = voice(rate)
+    assert not audio.upsampled(clip, rate)
+    assert audio.upsampled(rounded(audio.resample(audio.resample(clip, rate, low), low, rate)), rate)
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 22_050, 32_000, 44_100, 48_000])
+def test_clips_that_are_as_they_say_silent_or_short_are_no_copies(rate):
+    for clip in (voice(rate), np.zeros(rate, np.float32), voice(rate)[:100], np.ones(rate, np.float32)):
+        assert not audio.upsampled(clip, rate)

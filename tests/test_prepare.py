@@ -62,6 +62,17 @@ def test_the_manifest_names_source_rate_flags_and_reasons(tmp_path: Path) -> Non
     assert not corpus.complete
 
 
+def test_copies_of_low_rate_clips_are_told_with_their_count(tmp_path: Path) -> None:
+    csv = small.write(tmp_path / "in")
+    for number, rate in enumerate((48_000, 44_100, 48_000)):
+        slow = small.noise(number, rate=8_000 if number else rate)[:, 0].astype(np.float32)
+        clip = audio.resample(slow, 8_000 if number else rate, rate)
+        soundfile.write(tmp_path / "in" / f"c{number:03d}.wav", clip, rate)
+    corpus, _ = prepare("manifest", csv, tmp_path)
+    assert "2 clips upsampled: c001, c002" in corpus.notes
+    assert [clip.flags for clip in corpus.utterances[:3]] == [(), ("upsampled",), ("upsampled",)]
+
+
 def test_more_than_one_per_cent_bad_is_refused(tmp_path: Path) -> None:
     csv = small.write(tmp_path / "in", clips=101)
     (tmp_path / "in" / "c005.wav").write_bytes(b"")

@@ -1,18 +1,16 @@
 """Any corpus, described by a CSV with the columns path, speaker, label and whatever else is known.
 
-The CSV is UTF-8 (a BOM is tolerated), separated by commas or semicolons. Paths are relative to its folder and
+The CSV is as `foreign.py` reads it. Paths are relative to its folder and
 stay below it: absolute paths and `..` are refused, because a manifest travels with published results, where
 they would point nowhere and give away a machine's folders. An utterance's id is its path without the suffix.
 """
 
 from __future__ import annotations
 
-import csv
-import difflib
-import io
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
+from benchmark import foreign
 from benchmark.schema import CorpusCard, SerbenchError, Utterance
 
 REQUIRED = ("path", "speaker", "label")
@@ -42,8 +40,9 @@ def scan(root: Path) -> list[Utterance]:
     Raises:
         SerbenchError: one line with file, line number and rule.
     """
-    header, rows = _read(root)
-    utterances = [_utterance(root, line, dict(zip(header, cells, strict=True))) for line, cells in rows]
+    sheet = foreign.read(root, f"manifest: {root}")
+    sheet.need(REQUIRED)
+    utterances = [_utterance(root, line, row) for line, row in sheet.rows]
     doubled = [id_ for id_, count in Counter(utterance.id for utterance in utterances).items() if count > 1]
     if doubled:
         raise _error(root, f"a path may stand once, suffix aside, but '{doubled[0]}' is repeated; remove it")
@@ -52,37 +51,6 @@ def scan(root: Path) -> list[Utterance]:
         shown = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
         raise _error(root, f"{len(missing)} files are not in the CSV's folder: {shown}; correct the paths")
     return sorted(utterances, key=lambda utterance: utterance.id)
-
-
-def _read(root: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the header and the rows, each with its line number; empty lines are passed over."""
-    try:
-        text = root.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _error(root, f"text must be UTF-8, but byte {error.start} is not; save it as UTF-8") from error
-    except OSError as error:
-        raise _error(root, f"must be a readable CSV, but: {error.strerror}; give --root FILE.csv") from error
-    first = text.partition("\n")[0]
-    delimiter = ";" if first.count(";") > first.count(",") else ","
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
-    except csv.Error as error:
-        raise _error(root, f"line {reader.line_num} is no CSV ({error}); correct it") from error
-    if len(lines) < 2:
-        raise _error(root, "a header and at least one row are needed; add rows")
-    header = lines[0][1]
-    for column in REQUIRED:
-        if column not in header:
-            close = difflib.get_close_matches(column, header, 1)
-            hint = f"rename '{close[0]}'" if close else "add it"
-            raise _error(root, f"column '{column}' is needed, but there are {', '.join(header)}; {hint}")
-    if len(set(header)) < len(header):
-        raise _error(root, f"column names must differ, but the header is {', '.join(header)}; rename one")
-    for line, cells in lines[1:]:
-        if len(cells) != len(header):
-            raise _error(root, f"line {line} must have {len(header)} cells, but has {len(cells)}; correct it")
-    return header, lines[1:]
 
 
 def _utterance(root: Path, line: int, row: dict[str, str]) -> Utterance:

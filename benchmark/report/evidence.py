@@ -39,6 +39,7 @@ class Evidence:
     study: Mapping[str, Any]
     environment: Mapping[str, Any]
     audit: Mapping[str, Any]
+    external: Mapping[str, Mapping[str, Any]]  # system from elsewhere → source, caveat, …
     tables: Tables
     runs: Sequence[Run]
     searches: Mapping[str, Sequence[Search]]  # system → its folds in order
@@ -64,6 +65,7 @@ def read(folder: Path, tables: Tables, runs: Sequence[Run] | None = None) -> Evi
         study=study,
         environment=read_json(folder / "environment.json"),
         audit=read_json(folder / "audit.json"),
+        external=bundle.read_external(folder),
         tables=tables,
         runs=bundle.read_runs(folder) if runs is None else runs,
         searches=_searches(folder),

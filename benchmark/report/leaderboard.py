@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmark import bundle, scores, statistics
-from benchmark.files import csv_text, differences, json_text, parse, read_csv, read_json, write_texts
+from benchmark.files import count, csv_text, differences, json_text, parse, read_csv, read_json, write_texts
 from benchmark.metrics import METRICS
 from benchmark.report import (
     ablation,
@@ -18,6 +19,7 @@ from benchmark.report import (
     formats,
     page,
     published,
+    recheck,
     reference,
     repeats,
 )
@@ -26,7 +28,7 @@ from benchmark.report.formats import Below, latex, markdown, markdown_text, perc
 from benchmark.report.page import Picture, Sheet
 from benchmark.report.published import SHARES, Published
 from benchmark.schema import SCHEMA_VERSION
-from benchmark.scores import Run
+from benchmark.scores import EXTERNAL, Run
 
 Row = Mapping[str, Any]
 Trials = Sequence[dict[str, str]]
@@ -82,6 +84,7 @@ def _pictures(known: Evidence, texts: Mapping[str, str], note: str) -> dict[str,
 def _sheets(known: Evidence, texts: Mapping[str, str], note: str) -> list[Sheet]:
     """Return the tables of the page; `note` is told of the leaderboard."""
     tables, others = known.tables, published.of(known.corpus["name"], known.splits["protocol"])
+    note = " ".join(filter(None, (note, external_note(known.external).strip())))
     sheets = [Sheet("leaderboard", "Leaderboard", note, *_cells(tables.leaderboard))]
     if tables.pairwise:
         note = "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm."
@@ -126,9 +129,24 @@ def read_caption(folder: Path) -> str:
     return read_json(folder / "leaderboard.json")["caption"]
 
 
-def verify(folder: Path) -> list[str]:
-    """Check a bundle, then make every table again and compare it cell by cell; return one line a problem."""
-    problems, tables = bundle.verify(folder), dict[str, str]()
+@dataclass(frozen=True)
+class Verdict:
+    """What checking a bundle found: one line a problem, those of files that others follow from first."""
+
+    problems: list[str]
+    files: int  # sealed
+    cells: int  # of tables made again and compared
+
+    def __str__(self) -> str:
+        """Return the last line that a reader sees."""
+        if self.problems:
+            return f"{_count(len(self.problems), 'problem')}, first: {self.problems[0]}"
+        return f"verified: {self.files:,} files, {self.cells:,} cells"
+
+
+def check(folder: Path) -> Verdict:
+    """Check a bundle's files, then make every table again and compare it cell by cell."""
+    problems, tables, cells = bundle.verify(folder) + recheck.problems(folder), dict[str, str](), 0
     with bundle.noting(problems, "tables"):
         runs = bundle.read_runs(folder)
         tables = files(folder, bundle.tables(folder, runs), runs)
@@ -137,9 +155,15 @@ def verify(folder: Path) -> list[str]:
             problems.append(f"{name}: not there to compare; `serbench report` makes it")
             continue
         with bundle.noting(problems, name):
-            stored = (folder / name).read_bytes().decode()
-            problems += differences(name, parse(name, stored), parse(name, text))
-    return problems
+            stored, computed = (folder / name).read_bytes().decode(), parse(name, text)
+            problems += differences(name, parse(name, stored), computed)
+            cells += count(computed)
+    return Verdict(list(dict.fromkeys(problems)), bundle.sealed_files(folder), cells)
+
+
+def verify(folder: Path) -> list[str]:
+    """Return the problems that `check` finds."""
+    return check(folder).problems
 
 
 def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str, str]:
@@ -147,16 +171,20 @@ def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str,
     corpus, splits = read_json(folder / "corpus.json"), read_json(folder / "splits.json")
     about, study = caption(corpus, splits, tables), bundle.read_study(folder)
     name, note = study["name"], _unpublished(folder)
+    external = bundle.read_external(folder)
+    board = f"{about}{external_note(external)}"
     others = published.of(corpus["name"], splits["protocol"])
     content = {
         "schema_version": SCHEMA_VERSION,
         "corpus": {key: corpus[key] for key in ("name", "version", "digest", "complete", "modified")},
         "protocol": splits["protocol"],
         "fingerprint": splits["fingerprint"],
-        "caption": about,
+        "caption": board,
         "interval": tables.interval,
         "rows": tables.leaderboard,
     }
+    if external:
+        content["external"] = external
     out = _validation(folder)
     for system, rows in tables.per_class.items():
         header, cells = _class_cells(rows)
@@ -169,13 +197,13 @@ def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str,
     header, cells = _cells(tables.leaderboard)
     out["pairwise.csv"] = csv_text(scores.PAIR_COLUMNS, tables.pairwise)
     out["leaderboard.md"] = (
-        markdown(header, cells, about)
+        markdown(header, cells, board)
         + (f"\n{markdown_text(note)}\n" if note else "")
         + _published_markdown(tables.leaderboard, others)
     )
     brief = [[_without_interval(cell, place) for place, cell in enumerate(line)] for line in cells]
     below = _below(tables.leaderboard, others)
-    out["leaderboard.tex"] = latex(header, brief, f"{about} {note}".strip(), name, below)
+    out["leaderboard.tex"] = latex(header, brief, f"{board} {note}".strip(), name, below)
     out |= ablation.files(folder, tables.ablation, about, name)
     out |= repeats.files(tables.leaderboard, about, name)
     order = [row["system"] for row in tables.leaderboard]
@@ -255,6 +283,17 @@ def caption(corpus: Row, splits: Row, tables: scores.Tables) -> str:
         f"{corpus['title']}{version}, {clips} clips{modified}; {splits['protocol']}{diagnostic}, "
         f"{_count(row['n_folds'], 'fold')}, mean over {_count(row['n_seeds'], 'seed')}; {uncertain}."
     )
+
+
+def external_note(external: Mapping[str, Row]) -> str:
+    """Return the sentence of the caption on systems from elsewhere, with a space before it; or nothing."""
+    if not external:
+        return ""
+    told = "; ".join(
+        ", ".join(filter(None, (f"{system} from {of['source']}", _count(of["seeds"], "seed"), of["caveat"])))
+        for system, of in sorted(external.items())
+    )
+    return f" External systems have no budget of this study: not ranked, but tested: {told}."
 
 
 def _count(number: int, noun: str) -> str:
@@ -343,16 +382,24 @@ def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     header = ["#", "System", "Ties", *(f"{METRICS[name].title} %" for name in _SHOWN), *_COSTS]
     cells = [
         [
-            *(plain(row.get(key)) for key in ("rank", "system", "tie_group")),
+            *(plain(row.get("rank")), _named(row), plain(row.get("tie_group"))),
             *(percent(row, name) for name in _SHOWN),
             plain(row.get("trials")),
-            plain((row.get("failed_trials") or 0) + (row.get("failed_runs") or 0)),
+            "" if _external(row) else plain((row.get("failed_trials") or 0) + (row.get("failed_runs") or 0)),
             plain(row.get("parameters")),
             "" if row.get("search_seconds") is None else f"{row['search_seconds'] / 3600:.2f}",
         ]
         for row in rows
     ]
     return header, cells
+
+
+def _external(row: Row) -> bool:
+    return bool(row.get("pretraining") == EXTERNAL)
+
+
+def _named(row: Row) -> str:
+    return f"{row['system']} ({EXTERNAL})" if _external(row) else str(row["system"])
 
 
 def _class_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

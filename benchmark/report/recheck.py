@@ -1,0 +1,121 @@
+"""What the files beside the predictions say, made again: the study's digests, the audit, the card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmark import audit, bundle, restore, space
+from benchmark.files import differences, read_csv, read_json
+from benchmark.schema import digest, of_system
+
+NOT_HASHED = ("schema_version", "name", "concurrency", "bootstrap_seed", "digests")  # as StudySpec.digest
+ENVIRONMENT = ("commit", "code_digest", "python", "packages")
+
+
+def problems(folder: Path) -> list[str]:
+    """Return one line a problem; each names the file that is at fault, not what follows from it."""
+    found: list[str] = []
+    checks = {
+        _study: "study.yaml", _environment: "environment.json", _trials: "study.yaml", _audit: "audit.json",
+        _card: "README.md",
+    }  # fmt: skip
+    for check, file in checks.items():
+        if (folder / file).exists():  # else the seal has named it
+            with bundle.noting(found, file):
+                found += check(folder)
+    return found
+
+
+def _study(folder: Path) -> Iterator[str]:
+    study = bundle.read_study(folder)
+    seed = read_json(folder / "leaderboard.json")["interval"]["seed"]
+    if seed != study["bootstrap_seed"]:
+        stored = study["bootstrap_seed"]
+        yield f"study.yaml: bootstrap_seed: stored {stored}, but the leaderboard was made with {seed}"
+    if "digests" not in study:
+        return
+    stored, weights = study["digests"], study["digests"].get("weights", {})
+    spaces = {system: space.parse(text, system) for system, text in study["spaces"].items()}
+    started = {}
+    for system, found in spaces.items():
+        name = found.weights.get(of_system(system)[1] or found.pretraining or "none", "")
+        if name:
+            started[name] = weights.get(name)
+    content = {key: value for key, value in study.items() if key not in NOT_HASHED}
+    if study["time_budget"] is None:
+        del content["time_budget"]
+    content["spaces"] = {system: _space_digest(system, found) for system, found in spaces.items()}
+    corpus, fingerprint = read_json(folder / "corpus.json")["digest"], _fingerprint(folder)
+    parts = [content, corpus, fingerprint, stored["features"], *([started] if started else [])]
+    computed = {"corpus": corpus, "fingerprint": fingerprint, "spaces": content["spaces"]}
+    computed["study"] = digest(parts)
+    yield from differences("study.yaml: digests", {key: stored.get(key) for key in computed}, computed)
+
+
+def _space_digest(system: str, found: space.Space) -> str:
+    pretraining = of_system(system)[1]
+    return replace(found, pretraining=pretraining).digest if pretraining else found.digest
+
+
+def _fingerprint(folder: Path) -> str:
+    return str(read_json(folder / "splits.json")["fingerprint"])
+
+
+def _environment(folder: Path) -> Iterator[str]:
+    found = read_json(folder / "environment.json")
+    for key in ENVIRONMENT:
+        if not found.get(key):
+            yield f"environment.json: {key}: stored {found.get(key)}, but every run writes one"
+    for key in ("code_digest", "lock_digest"):
+        if not re.fullmatch(r"([0-9a-f]{64})?", str(found.get(key, ""))):
+            yield f"environment.json: {key}: stored {found[key]}, but it is no SHA-256"
+
+
+def _trials(folder: Path) -> Iterator[str]:
+    """Trial ids follow from the study's digest: a search of another study is told by them."""
+    study = bundle.read_study(folder)
+    if "digests" not in study:
+        return
+    for name, sampler in (("trials.csv", study["sampler"]), ("random.csv", "baseline")):
+        for path in sorted(folder.glob(f"searches/*/fold-*/{name}")):
+            system, fold = path.parts[-3], int(path.parts[-2].removeprefix("fold-"))
+            for row in read_csv(path):
+                key = [study["digests"]["study"], system, fold, sampler, int(row["number"])]
+                if row["trial_id"] != digest(key)[:16]:
+                    place = path.relative_to(folder).as_posix()
+                    told = f"stored {row['trial_id']}, recomputed {digest(key)[:16]}"
+                    yield f"{place}: trial {row['number']}: trial_id: {told}"
+                    break
+
+
+def _audit(folder: Path) -> Iterator[str]:
+    stored = read_json(folder / "audit.json")
+    weights = bundle.read_study(folder).get("digests", {}).get("weights", {})
+    computed = audit.audit(restore.corpus(folder), restore.split(read_json(folder / "splits.json")), weights)
+    names = {check["name"] for check in stored["checks"]}
+    computed["checks"] = [
+        check
+        for check in computed["checks"]
+        if check["name"] in names or check["name"] not in audit.LATER or check["status"] in ("amber", "red")
+    ]
+    computed["status"] = audit.worst(computed["checks"])
+    yield from differences("audit.json", _by_name(stored), _by_name(computed))
+
+
+def _by_name(report: Mapping[str, Any]) -> dict[str, Any]:
+    checks = {}
+    for check in report["checks"]:
+        findings = [f"{finding['status']}: {finding['reason']}" for finding in check["findings"]]
+        checks[check["name"]] = {"status": check["status"], "reason": check["reason"], "findings": findings}
+    return {**report, "checks": checks}
+
+
+def _card(folder: Path) -> Iterator[str]:
+    """The card must show the leaderboard's table; the rest of it is prose of the version that wrote it."""
+    card, table = ((folder / name).read_text(encoding="utf-8") for name in ("README.md", "leaderboard.md"))
+    if table.strip() not in card:
+        yield "README.md: its table must be that of leaderboard.md, but differs"

@@ -1,0 +1,146 @@
+"""`serbench audit`: anyone's manifest and split, as files, with and without audio."""
+
+import json
+
+import pytest
+import soundfile
+from helpers import make_bundle
+
+from benchmark import cli, files
+from benchmark.corpora import synthetic
+
+HEADER = "path,speaker,label"
+
+
+def voice(number):
+    """Clip `number` of speakers 1 to 4, four each."""
+    return synthetic.clip(1 + number // 4, ("angry", "sad")[number % 2], 1 + number % 4 // 2, 1)
+
+
+@pytest.fixture
+def split(tmp_path):
+    """Write a manifest of 4 speakers × 4 clips and a split by speakers; return what writes another."""
+    rows = [f"{s}-{k}.wav,{s},{('angry', 'calm')[k % 2]}" for s in "abcd" for k in range(4)]
+
+    def write(fold=None, header=HEADER, rows=rows, **content):
+        (tmp_path / "m.csv").write_text("\n".join([header, *rows]) + "\n")
+        fold = fold or {"test_speakers": ["a"], "train_speakers": ["b", "c", "d"]}
+        content = content or {"protocol": "mine", "folds": [fold]}
+        (tmp_path / "s.json").write_text(json.dumps(content))
+        return tmp_path
+
+    write.rows = rows
+    return write
+
+
+def run(folder, capsys, manifest="m.csv", splits="s.json"):
+    cache = ["--cache", str(folder / "cache")]
+    status = cli.main(
+        ["audit", "--json", "--manifest", str(folder / manifest), "--splits", str(folder / splits), *cache]
+    )
+    said = capsys.readouterr()
+    report = json.loads(said.out) if said.out else {"checks": []}
+    return status, {c["name"]: (c["status"], c["reason"]) for c in report["checks"]}, said.err
+
+
+def test_without_audio_what_needs_it_is_not_checked(split, capsys):
+    status, checks, _ = run(split(), capsys)
+    assert status == 0
+    assert checks["speakers"][0] == checks["parts"][0].replace("note", "green") == "green"
+    for name in ("labels", "content", "near_duplicates", "selection", "pretraining", "openings"):
+        assert checks[name][0] == "not checked", name
+
+
+def test_clips_of_one_speaker_on_both_sides_are_red_unless_it_is_declared(split, capsys):
+    ids = [row.split(",")[0] for row in split.rows]
+    fold = {"test": ids[::4], "train": [f"/data/{i}" for i in ids if i not in ids[::4]]}
+    status, checks, _ = run(split(fold), capsys)
+    assert (status, checks["speakers"][0]) == (1, "red") and "speaker a is on both sides" in checks[
+        "speakers"
+    ][1]
+    status, checks, _ = run(split(protocol="mine", diagnostic=True, **fold), capsys)
+    assert (status, checks["speakers"][0]) == (0, "note")
+
+
+@pytest.mark.parametrize(
+    ("fold", "name", "said"),
+    [
+        ({"fitted_on": ["a-0", "b-0"]}, "selection", "a statistic was fitted on a-0"),
+        ({"selected_on": ["a-1"]}, "selection", "a-1 is a test clip and was in the search"),
+        ({"validation_groups": [["a-1"]]}, "parts", "a-1 is validated on but is not in training"),
+        ({"test": ["nobody"]}, "parts", "nobody is not in the corpus"),
+        ({"train": ["a-0", "b-0"]}, "parts", "a-0 is in test and in training"),
+    ],
+)  # fmt: skip
+def test_what_a_fold_states_is_looked_at(split, capsys, fold, name, said):
+    speakers = {"test_speakers": ["a"], "train_speakers": ["b", "c", "d"]}
+    status, checks, _ = run(split(speakers | fold), capsys)
+    assert (status, checks[name][0]) == (1, "red") and said in checks[name][1]
+
+
+def test_a_use_that_is_stated_and_sound_is_green(split, capsys):
+    fold = {"test_speakers": ["a"], "train_speakers": ["b", "c"], "validation": ["d-0", "d-1"]}
+    status, checks, _ = run(split(fold | {"fitted_on": ["b-0", "c-1"]}), capsys)
+    assert (status, checks["selection"][0]) == (0, "green")
+
+
+def test_audio_beside_the_manifest_is_heard(split, capsys):
+    folder = split()
+    for k, row in enumerate(split.rows):
+        soundfile.write(folder / row.split(",")[0], voice(k), synthetic.RATE)
+    status, checks, _ = run(folder, capsys)
+    assert status == 0 and checks["content"][0] == checks["near_duplicates"][0] == "green"
+    soundfile.write(folder / "b-0.wav", voice(0) * 0.5, synthetic.RATE)  # speaker a's clip, at half its level
+    status, checks, _ = run(folder, capsys)
+    assert (status, checks["near_duplicates"][0]) == (0, "amber")
+    assert "a-0.wav and b-0.wav, cosine" in checks["near_duplicates"][1]
+    soundfile.write(folder / "b-0.wav", voice(0), synthetic.RATE)
+    status, checks, _ = run(folder, capsys)
+    assert (status, checks["content"][0], checks["near_duplicates"][0]) == (1, "red", "green")
+
+
+def test_a_bundles_own_files_pass_and_a_changed_fingerprint_is_red(tmp_path, capsys):
+    made = make_bundle(tmp_path)
+    fingerprint = files.read_json(made / "splits.json")["fingerprint"]
+    files.write_csv(tmp_path / "openings.csv", ["fingerprint"], [{"fingerprint": fingerprint}] * 2)
+    status, checks, _ = run(made, capsys, "manifest.csv", "splits.json")
+    assert status == 0
+    assert checks["fingerprint"][0] == checks["selection"][0] == checks["content"][0] == "green"
+    assert checks["openings"] == ("note", "test parts of this split were opened 2 times, a fold at a time")
+    changed = files.read_json(made / "splits.json")
+    changed["folds"][0]["train"].pop()
+    files.write_json(made / "splits.json", changed)
+    status, checks, _ = run(made, capsys, "manifest.csv", "splits.json")
+    assert (status, checks["fingerprint"][0]) == (1, "red")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"folds": []}, "s.json: folds must be a list"),
+        (
+            {"folds": [{"test": ["a-0"]}]},
+            "s.json: fold 1 needs train (clips) or train_speakers, but has test",
+        ),
+        (
+            {"test": ["a-0"], "train": ["b-0"], "validation": ["b-0"]},
+            "s.json: fold 1: a clip must be in training or in validation, but b-0 is in both",
+        ),
+    ],
+)
+def test_a_split_that_is_none_is_one_line(split, capsys, content, said):
+    status, _, error = run(split(**content), capsys)
+    assert status == 1 and error.startswith(f"serbench: {said}") and error.count("\n") == 1
+
+
+def test_a_manifest_that_is_none_is_one_line(split, capsys):
+    for header, rows, said in (
+        ("path,speaker", ["a.wav,a"], "m.csv: column 'label' is needed"),
+        (HEADER, ["a.wav,a,x", "a.flac,a,x"], "m.csv: each clip must stand once, but a does not"),
+    ):
+        status, _, error = run(split(header=header, rows=rows), capsys)
+        assert status == 1 and error.startswith(f"serbench: {said}")
+    assert run(split(), capsys, splits="none.json")[0] == 1
+    folder = split()
+    (folder / "s.json").write_text("{")
+    assert "must be JSON" in run(folder, capsys)[2]
