@@ -101,8 +101,8 @@ def tables(
         low = high = np.full(first + len(_PER_CLASS) * len(classes), np.nan)
         if weights is not None:
             drawn = statistics.bootstrap(weights, counts, _interval_statistics)
-            low, high = statistics.interval(drawn, len(speakers))
-            samples[system] = drawn[:, _WITH_INTERVAL.index("uar")]
+            low, high = statistics.interval(drawn.mean(0), len(speakers))
+            samples[system] = drawn[..., _WITH_INTERVAL.index("uar")]
         by_speaker[system] = metrics.uar(counts).mean(0)
         rows[system] = _row(own, counts.sum(1), low, high)
         rows[system] |= {"protocol": protocol} | {c: costs.get(system, {}).get(c) for c in _COSTS}
@@ -226,7 +226,8 @@ def _pairs(
     if not pairs or not samples:
         return pairs
     p = statistics.sign_flips(np.stack([by_speaker[a] - by_speaker[b] for a, b in names], axis=1), seed)
-    low, high = statistics.interval(np.stack([samples[a] - samples[b] for a, b in names], axis=1), speakers)
+    spoken = {s: drawn.mean(0) for s, drawn in samples.items()}
+    low, high = statistics.interval(np.stack([spoken[a] - spoken[b] for a, b in names], axis=1), speakers)
     for pair, lo, hi, raw, adjusted in zip(pairs, low, high, p, statistics.holm(p), strict=True):
         pair |= {"lo": _number(lo), "hi": _number(hi), "p": _number(raw), "p_holm": _number(adjusted)}
     return pairs
