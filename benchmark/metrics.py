@@ -75,7 +75,7 @@ def uar(confusion: np.ndarray) -> np.ndarray:
 
 
 def _over_classes(values: np.ndarray, hits: np.ndarray) -> float:
-    """Mean of (K,) values over the classes with hits (n, K) where they are defined; NaN where there is none."""
+    """Mean of (K,) values over the classes that have hits (n, K) and are defined; NaN where none is."""
     defined = values[hits.any(0) & ~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")
 

@@ -9,7 +9,7 @@ from typing import Any
 from benchmark import bundle, scores
 from benchmark.files import csv_text, differences, json_text, parse, read_csv, read_json, write_texts
 from benchmark.metrics import METRICS
-from benchmark.report import ablation, evidence, figures, formats, page, published
+from benchmark.report import ablation, evidence, figures, formats, page, pairs, published
 from benchmark.report.evidence import Evidence
 from benchmark.report.formats import Below, latex, markdown, markdown_text, percent, plain
 from benchmark.report.page import Picture, Sheet
@@ -74,6 +74,7 @@ def _sheets(known: Evidence, texts: Mapping[str, str]) -> list[Sheet]:
     if tables.pairwise:
         note = "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm."
         sheets.append(Sheet("pairwise", "Every two systems", note, *_pair_cells(tables.pairwise)))
+        sheets += pairs.sheets(tables.pairwise)
     if others:
         notes = " ".join(f"{other.note}." for other in others if other.kind == "note")
         note = f"{BESIDE}. {notes}".strip()
