@@ -26,7 +26,7 @@ def test_beside_the_tests_stand_seeds_clips_and_power(tmp_path):
     _, ((one, other, crossed, clips, detectable),) = pairs.beside(tables.pairwise)
     limits = f"[{100 * pair['crossed_lo']:+.1f}, {100 * pair['crossed_hi']:+.1f}]"
     assert (one, other) == ("svm", "mlp") and crossed == f"{100 * pair['effect']:+.1f} {limits}"
-    assert clips == f"{pair['mcnemar_p']:.5f}" and detectable == f"{100 * pair['min_detectable']:.1f}"
+    assert clips == f"{pair['mcnemar_p']:.2g}" and detectable == f"{100 * pair['min_detectable']:.1f}"
 
 
 def test_without_intervals_or_pairs_there_is_no_sheet(tmp_path):
