@@ -20,6 +20,7 @@ from benchmark.files import (
     csv_text,
     differences,
     json_text,
+    read_columns,
     read_csv,
     read_json,
     sha256,
@@ -93,15 +94,15 @@ def read_runs(bundle: Path) -> list[Run]:
 
 def _read_run(folder: Path, number: Mapping[str, int]) -> Run:
     result = read_json(folder / "result.json")
-    rows = read_csv(folder / "predictions.csv")
     try:
+        columns = read_columns(folder / "predictions.csv")
         return Run(
             **{key: result[key] for key in IDENTITY},
-            ids=tuple(row["utterance_id"] for row in rows),
-            speakers=tuple(row["speaker"] for row in rows),
-            truth=np.array([number[row["label"]] for row in rows], dtype=np.int64),
-            predicted=np.array([number[row["predicted"]] for row in rows], dtype=np.int64),
-            probabilities=np.array([[row[f"p_{c}"] for c in number] for row in rows], dtype=np.float64),
+            ids=tuple(columns["utterance_id"]),
+            speakers=tuple(columns["speaker"]),
+            truth=np.array([number[label] for label in columns["label"]], dtype=np.int64),
+            predicted=np.array([number[label] for label in columns["predicted"]], dtype=np.int64),
+            probabilities=np.array([columns[f"p_{c}"] for c in number], dtype=np.float64).T.copy(),
         )
     except (KeyError, ValueError) as error:
         rule = f"predictions.csv or result.json is not as written: {error!r}"
@@ -300,13 +301,14 @@ def _run_problems(bundle: Path) -> Iterator[str]:
         if sorted(run.ids) != test.get(run.fold):
             yield f"{where}: must hold each test clip of fold {run.fold} once"
         p, labels = run.probabilities, [corpus["classes"][k] for k in run.truth]
-        valid = (p >= 0) & (p <= 1) & (np.abs(p.sum(1, keepdims=True) - 1) < 1e-4)
+        valid = ((p >= 0) & (p <= 1)).all(1) & (np.abs(p.sum(1) - 1) < 1e-4)
+        best = p.argmax(1)
         for row, id_ in enumerate(run.ids):
             if known.get(id_) != (run.speakers[row], labels[row]):
                 yield f"{where}: {id_}: speaker and label differ from manifest.csv"
-            if not valid[row].all():
+            if not valid[row]:
                 yield f"{where}: {id_}: probabilities must lie in 0 to 1 and sum to 1"
-            if run.predicted[row] != p[row].argmax():
+            if run.predicted[row] != best[row]:
                 yield f"{where}: {id_}: predicted is not the argmax of the row"
         stored = read_json(folder / "result.json")["metrics"] if folder in folders else {}
         yield from differences(f"{place}/result.json", stored, scores.run_metrics(run))

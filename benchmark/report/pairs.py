@@ -51,7 +51,7 @@ def beside(pairs: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         [
             *(pair["system_a"], pair["system_b"]),
             points({"effect": pair["effect"], "lo": pair["crossed_lo"], "hi": pair["crossed_hi"]}),
-            *(chance(pair["mcnemar_p"]), f"{100 * pair['min_detectable']:.1f}"),
+            *(f"{pair['mcnemar_p']:.2g}", f"{100 * pair['min_detectable']:.1f}"),
         ]
         for pair in pairs
     ]
