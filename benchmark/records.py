@@ -10,7 +10,7 @@ import yaml
 
 from benchmark import files, prepare, space
 from benchmark.journal import COMPLETE, State, TrialRecord, read
-from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest
+from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest, of_system
 
 if TYPE_CHECKING:
     from benchmark.study import Study
@@ -199,7 +199,7 @@ def _events(folder: Path, sampler: str) -> Iterator[dict[str, Any]]:
             if (place / name).exists():
                 labels = {
                     "search": f"{system}/fold-{fold}/{used}", "system": system,
-                    "family": system.partition("@")[0], "fold": fold, "sampler": used,
+                    "family": of_system(system)[0], "fold": fold, "sampler": used,
                 }  # fmt: skip
                 yield {"event": "search_started", **labels}
                 for row in files.read_csv(place / name):

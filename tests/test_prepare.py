@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import small
 import soundfile
+from pretrained import pretrained
 
-from benchmark import audio, cli, registry
-from benchmark.prepare import feature_table, manifest_rows, prepare
+from benchmark import audio, cli, fetch, registry
+from benchmark.prepare import feature_digest, feature_table, manifest_rows, prepare
 from benchmark.schema import SerbenchError, UsageError
 
 FEATURE = "functionals"
@@ -132,6 +133,23 @@ def test_features_are_those_of_each_clip(tmp_path: Path) -> None:
     for clip, row in zip(corpus.utterances, table.values, strict=True):
         samples = audio.mono(audio.decode(root / clip.path))
         np.testing.assert_allclose(row, feature.extract(samples), rtol=1e-4, atol=1e-4)
+
+
+def test_joined_features_stand_beside_one_another_and_follow_the_weights(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    fetch.fetch("mn04-audioset", cache, pretrained())
+    corpus, root = prepare("manifest", small.write(tmp_path / "in"), tmp_path)
+    both = "functionals+audioset_embedding"
+    joined = feature_table(corpus, root, both, cache)
+    parts = [feature_table(corpus, root, name, cache) for name in both.split("+")]
+    assert np.array_equal(joined.values, np.hstack([part.values for part in parts]))
+    assert joined.columns == (*parts[0].columns, *parts[1].columns)
+    assert joined.values.shape[1] == len(joined.columns)
+    before = feature_digest(both, cache)
+    weights = fetch.weights("mn04-audioset", cache)
+    assert weights
+    weights.write_bytes(weights.read_bytes() + b" ")
+    assert feature_digest(both, cache) != before
 
 
 def test_only_what_is_missing_is_computed(tmp_path: Path) -> None:

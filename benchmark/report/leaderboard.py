@@ -9,7 +9,7 @@ from typing import Any
 from benchmark import bundle, scores
 from benchmark.files import csv_text, differences, json_text, parse, read_csv, read_json, write_texts
 from benchmark.metrics import METRICS
-from benchmark.report import ablation, evidence, figures, formats, page, pairs, published
+from benchmark.report import ablation, evidence, figures, formats, page, pairs, published, repeats
 from benchmark.report.evidence import Evidence
 from benchmark.report.formats import Below, latex, markdown, markdown_text, percent, plain
 from benchmark.report.page import Picture, Sheet
@@ -75,6 +75,8 @@ def _sheets(known: Evidence, texts: Mapping[str, str]) -> list[Sheet]:
         note = "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm."
         sheets.append(Sheet("pairwise", "Every two systems", note, *_pair_cells(tables.pairwise)))
         sheets += pairs.sheets(tables.pairwise)
+    if found := repeats.rows(tables.leaderboard):
+        sheets.append(Sheet("repeats", "Several searches", repeats.ABOUT, *repeats.table(found)))
     if others:
         notes = " ".join(f"{other.note}." for other in others if other.kind == "note")
         note = f"{BESIDE}. {notes}".strip()
@@ -149,6 +151,7 @@ def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
     brief = [[_without_interval(cell, place) for place, cell in enumerate(line)] for line in cells]
     out["leaderboard.tex"] = latex(header, brief, about, name, _below(tables.leaderboard, others))
     out |= ablation.files(folder, tables.ablation, about, name)
+    out |= repeats.files(tables.leaderboard, about, name)
     out["leaderboard.json"] = json_text(content)
     out["leaderboard.csv"] = csv_text(scores.COLUMNS, tables.leaderboard)
     return out
