@@ -22,6 +22,7 @@ from benchmark.files import (
     csv_text,
     differences,
     json_text,
+    read_columns,
     read_csv,
     read_json,
     sha256,
@@ -108,17 +109,17 @@ def read_runs(bundle: Path) -> list[Run]:
 
 def _read_run(folder: Path, number: Mapping[str, int]) -> Run:
     result = read_json(folder / "result.json")
-    rows = read_csv(folder / "predictions.csv")
     try:
+        columns = read_columns(folder / "predictions.csv")
         return Run(
             **{key: result[key] for key in IDENTITY},
-            ids=tuple(row["utterance_id"] for row in rows),
-            speakers=tuple(row["speaker"] for row in rows),
-            truth=np.array([number[row["label"]] for row in rows], dtype=np.int64),
-            predicted=np.array([number[row["predicted"]] for row in rows], dtype=np.int64),
+            ids=tuple(columns["utterance_id"]),
+            speakers=tuple(columns["speaker"]),
+            truth=np.array([number[label] for label in columns["label"]], dtype=np.int64),
+            predicted=np.array([number[label] for label in columns["predicted"]], dtype=np.int64),
             probabilities=np.array(
-                [[row[f"p_{c}"] or "nan" for c in number] for row in rows], dtype=np.float64
-            ),
+                [[cell or "nan" for cell in columns[f"p_{c}"]] for c in number], dtype=np.float64
+            ).T.copy(),
         )
     except (KeyError, ValueError) as error:
         rule = f"predictions.csv or result.json is not as written: {error!r}"
@@ -360,12 +361,13 @@ def _run_problems(bundle: Path) -> Iterator[str]:
         p, labels = run.probabilities, [corpus["classes"][k] for k in run.truth]
         bare = run.labels_only and run.system in external and np.isnan(p).all()
         valid = bare | probable(p)
+        best = p.argmax(1)
         for row, id_ in enumerate(run.ids):
             if known.get(id_) != (run.speakers[row], labels[row]):
                 yield f"{where}: {id_}: speaker and label differ from manifest.csv"
             if not valid[row]:
                 yield f"{where}: {id_}: probabilities must lie in 0 to 1 and sum to 1"
-            if not bare and run.predicted[row] != p[row].argmax():
+            if not bare and run.predicted[row] != best[row]:
                 yield f"{where}: {id_}: predicted is not the argmax of the row"
         result = read_json(folder / "result.json") if folder in folders else {}
         told = {"external": result.get("external")}, {"external": external.get(run.system)}

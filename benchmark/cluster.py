@@ -116,8 +116,9 @@ class Pool:
 
     def __init__(self, function: Callable[..., Any], size: int):
         here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        remote: Any = ray.remote(num_cpus=0, scheduling_strategy=here, max_restarts=-1)(_Coordinator)
-        self._idle = [remote.remote(function) for _ in range(size)]
+        self._remote: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(_Coordinator)
+        self._function = function
+        self._idle = [self._remote.remote(function) for _ in range(size)]
         self._busy: dict[Any, tuple[str, Any]] = {}
         self._queue: Queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
 
@@ -155,14 +156,15 @@ class Pool:
         ended: list[tuple[str, Exception | None]] = []
         for reference in done:
             name, actor = self._busy.pop(reference)
-            self._idle.append(actor)
             try:
                 ray.get(reference)
                 ended.append((name, None))
             except RayTaskError as error:
                 raise SerbenchError(f"{name}: {one_line(error.cause)}") from None
-            except RayError as error:
+            except RayError as error:  # what is sent to a new process waits until that one has started
+                actor = self._remote.remote(self._function)
                 ended.append((name, error))
+            self._idle.append(actor)
         return ended
 
 

@@ -108,14 +108,26 @@ def read_csv(path: Path) -> list[dict[str, str]]:
     return parse(path.name, path.read_bytes().decode())
 
 
+def read_columns(path: Path) -> dict[str, list[str]]:
+    """Read a CSV file of a bundle by columns: half the time of its rows, where there are many files."""
+    header, *rows = _csv(path.read_bytes().decode())
+    return dict(zip(header, map(list, zip(*rows, strict=True)), strict=True))
+
+
 def parse(name: str, text: str) -> Any:
     """Return what a file's text says: the value of JSON, the rows of CSV, else its lines by number."""
     if name.endswith(".json"):
         return json.loads(text)
     if not name.endswith(".csv"):
         return {f"line {number}": line for number, line in enumerate(text.splitlines(), 1)}
-    header, *rows = [[_unguard(cell) for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
+    header, *rows = _csv(text)
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def _csv(text: str) -> list[list[str]]:
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    # Asked of a file, not of each cell: predictions have a hundred thousand.
+    return [[_unguard(cell) for cell in row] for row in rows] if "'" in text else rows
 
 
 def differences(name: str, stored: Any, computed: Any) -> Iterator[str]:

@@ -29,8 +29,8 @@ def confusion(truth: Any, predicted: Any, classes: int, groups: Any = None, n_gr
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    shape = np.broadcast_shapes(np.shape(numerator), np.shape(denominator))
-    return np.divide(numerator, denominator, out=np.zeros(shape), where=np.asarray(denominator) > 0)
+    """Quotient of counts, 0 where the denominator is 0: there the numerator is 0 too."""
+    return numerator / np.where(denominator > 0, denominator, 1)
 
 
 def support(confusion: np.ndarray) -> np.ndarray:
@@ -74,37 +74,48 @@ def uar(confusion: np.ndarray) -> np.ndarray:
     return macro(recall, confusion)
 
 
-def _over_classes(one: Callable[[np.ndarray, np.ndarray], float], truth: Any, probabilities: Any) -> float:
-    """Mean of a binary score over the classes with support where it is defined; NaN where there is none."""
-    hits = np.asarray(truth)[:, None] == np.arange(probabilities.shape[1])
-    values = [one(hits[:, k], probabilities[:, k]) for k in np.flatnonzero(hits.any(0))]
-    defined = [value for value in values if not np.isnan(value)]
-    return float(np.mean(defined)) if defined else float("nan")
-
-
-def _binary_auc(hit: np.ndarray, score: np.ndarray) -> float:
-    if hit.all():
-        return float("nan")
-    negatives = np.sort(score[~hit])
-    below = np.searchsorted(negatives, score[hit], "left") + np.searchsorted(negatives, score[hit], "right")
-    return float(below.sum() / (2 * len(negatives) * hit.sum()))  # a tie counts one half
-
-
-def _binary_average_precision(hit: np.ndarray, score: np.ndarray) -> float:
-    order = np.argsort(-score, kind="stable")
-    last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))  # equal scores are one threshold
-    found = np.cumsum(hit[order])[last]
-    return float((np.diff(found, prepend=0) / found[-1] * (found / (last + 1))).sum())
+def _over_classes(values: np.ndarray, hits: np.ndarray) -> float:
+    """Mean of (K,) values over the classes that have hits (n, K) and are defined; NaN where none is."""
+    defined = values[hits.any(0) & ~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def auc(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Area under the ROC curve, one-versus-rest, macro; truth (n,) int, probabilities (n, K)."""
-    return _over_classes(_binary_auc, truth, probabilities)
+    """Area under the ROC curve, one-versus-rest, macro; truth (n,) int, probabilities (n, K).
+
+    The share of pairs of a class's clip and another that are in order (Mann and Whitney 1947); a tie counts
+    one half.
+    """
+    hits, as_high, found = _at_thresholds(truth, probabilities)
+    pairs = hits.sum(0) * (~hits).sum(0)
+    ahead = (found * ~hits).sum(0) - ((as_high - found) * hits).sum(0)  # ties cancel
+    return _over_classes(np.where(pairs > 0, (1 + ahead / np.maximum(pairs, 1)) / 2, np.nan), hits)
 
 
 def average_precision(truth: np.ndarray, probabilities: np.ndarray) -> float:
     """Step-wise average precision, one-versus-rest, macro; truth (n,) int, probabilities (n, K)."""
-    return _over_classes(_binary_average_precision, truth, probabilities)
+    hits, as_high, found = _at_thresholds(truth, probabilities)
+    return _over_classes(_ratio((found / as_high * hits).sum(0), hits.sum(0)), hits)
+
+
+def _at_thresholds(truth: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What each clip's score finds as a threshold, for every class: three of (n, K), best scores first.
+
+    Whether the clip is of the class; clips that score as high or higher; those of them of the class. Equal
+    scores are one threshold.
+    """
+    order = np.argsort(-probabilities, axis=0, kind="stable")
+    hits = np.take_along_axis(_one_hot(truth, probabilities), order, 0)
+    scores = np.take_along_axis(probabilities, order, 0)
+    end = len(scores) - 1
+    place = np.full(scores.shape, end)
+    place[:-1] = np.where(scores[:-1] != scores[1:], np.arange(end)[:, None], end)
+    place = np.minimum.accumulate(place[::-1], 0)[::-1]  # the last clip with this score
+    return hits, place + 1, np.take_along_axis(hits.cumsum(0), place, 0)
+
+
+def _one_hot(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    return np.asarray(truth)[:, None] == np.arange(probabilities.shape[1])
 
 
 def d_prime(auc: float) -> float:
@@ -123,8 +134,7 @@ def ece(truth: np.ndarray, probabilities: np.ndarray) -> float:
 
 def brier(truth: np.ndarray, probabilities: np.ndarray) -> float:
     """Squared distance to the one-hot truth, summed over classes, mean over clips: 0 to 2 (Brier 1950)."""
-    one_hot = np.asarray(truth)[:, None] == np.arange(probabilities.shape[1])
-    return float(((probabilities - one_hot) ** 2).sum(1).mean())
+    return float(((probabilities - _one_hot(truth, probabilities)) ** 2).sum(1).mean())
 
 
 @dataclass(frozen=True)

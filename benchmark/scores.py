@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -30,7 +31,10 @@ IDENTITY = ("system", "family", "pretraining", "fold", "seed")  # of a run
 ABLATION_COLUMNS = ("family", "comparison", "system", "scratch", "effect", "lo", "hi", "p")
 PUBLISHED = "-published"
 EXTERNAL = "external"  # pretraining of a system from elsewhere: nothing is known of it
-PAIR_COLUMNS = ("system_a", "system_b", "effect", "lo", "hi", "p", "p_holm")
+PAIR_COLUMNS = (
+    *("system_a", "system_b", "effect", "lo", "hi", "p", "p_holm"),
+    *("crossed_lo", "crossed_hi", "mcnemar_p", "min_detectable"),
+)
 _WITH_INTERVAL = [name for name, metric in METRICS.items() if "lo" in metric.parts]
 _PER_CLASS = {"precision": metrics.precision, "recall": metrics.recall, "f1": metrics.f1}
 
@@ -103,14 +107,15 @@ def tables(
     enough = len(speakers) >= statistics.MIN_SPEAKERS
     weights = statistics.resample_counts(len(speakers), bootstrap_seed, resamples) if enough else None
     first = len(_WITH_INTERVAL)
-    rows, classwise, samples, by_speaker = {}, {}, {}, {}
+    rows, classwise, samples, by_speaker, right = {}, {}, {}, {}, {}
     for system, own in _by_system(runs).items():
         counts = _speaker_counts(own, speakers, len(classes))
         low = high = np.full(first + len(_PER_CLASS) * len(classes), np.nan)
         if weights is not None:
             drawn = statistics.bootstrap(weights, counts, _interval_statistics)
-            low, high = statistics.interval(drawn, len(speakers))
-            samples[system] = drawn[:, _WITH_INTERVAL.index("uar")]
+            low, high = statistics.interval(drawn.mean(0), len(speakers))
+            samples[system] = _over_seeds(drawn[..., _WITH_INTERVAL.index("uar")], system, bootstrap_seed)
+            right[system] = _right(own, len(classes))
         by_speaker[system] = metrics.uar(counts).mean(0)
         rows[system] = _row(own, counts.sum(1), low, high)
         rows[system] |= {"protocol": protocol} | {c: costs.get(system, {}).get(c) for c in _COSTS}
@@ -118,8 +123,9 @@ def tables(
     order = sorted(rows, key=lambda s: (s in external, rows[s]["trials"] is None, -rows[s]["uar"], s))
     ranked = [s for s in order if rows[s]["trials"] is not None]
     compare = partial(
-        _pairs, rows=rows, samples=samples, by_speaker=by_speaker, seed=bootstrap_seed, speakers=len(speakers)
-    )
+        _pairs, rows=rows, samples=samples, by_speaker=by_speaker, right=right,
+        seed=bootstrap_seed, speakers=len(speakers),
+    )  # fmt: skip
     pairs = compare([*ranked, *(s for s in order if s in external)])
     different = {
         (ranked.index(pair["system_a"]), ranked.index(pair["system_b"]))
@@ -167,6 +173,26 @@ def _interval_statistics(confusion: np.ndarray) -> np.ndarray:
     absent = metrics.support(confusion) == 0
     wanted += [np.where(absent, np.nan, function(confusion)) for function in _PER_CLASS.values()]
     return np.concatenate(wanted, axis=-1)
+
+
+def _over_seeds(uar: np.ndarray, system: str, seed: int) -> np.ndarray:
+    """(seeds, resamples) UAR → (resamples, 2): mean over the seeds, and over a resample of them.
+
+    The draw depends on the system's name, not on which others there are; one seed alone cannot be drawn: NaN.
+    """
+    mean = uar.mean(0)
+    drawn = statistics.crossed(uar, (seed, crc32(system.encode()))) if len(uar) > 1 else mean * np.nan
+    return np.stack([mean, drawn], axis=1)
+
+
+def _right(runs: Sequence[Run], classes: int) -> frozenset[str]:
+    """Clips that most seeds labelled rightly; where classes have equal votes, the first of them counts."""
+    ids, first, clip = np.unique(
+        np.concatenate([run.ids for run in runs]), return_index=True, return_inverse=True
+    )
+    truth, predicted = (np.concatenate([getattr(run, key) for run in runs]) for key in ("truth", "predicted"))
+    votes = np.bincount(clip * classes + predicted, minlength=len(ids) * classes).reshape(-1, classes)
+    return frozenset(ids[votes.argmax(1) == truth[first]].tolist())
 
 
 def _row(runs: Sequence[Run], pooled: np.ndarray, low: np.ndarray, high: np.ndarray) -> Row:
@@ -225,6 +251,7 @@ def _pairs(
     rows: Mapping[str, Row],
     samples: Mapping[str, np.ndarray],
     by_speaker: Mapping[str, np.ndarray],
+    right: Mapping[str, frozenset[str]],
     seed: int,
     speakers: int,
 ) -> list[Row]:
@@ -235,10 +262,19 @@ def _pairs(
     ]
     if not pairs or not samples:
         return pairs
-    p = statistics.sign_flips(np.stack([by_speaker[a] - by_speaker[b] for a, b in names], axis=1), seed)
-    low, high = statistics.interval(np.stack([samples[a] - samples[b] for a, b in names], axis=1), speakers)
-    for pair, lo, hi, raw, adjusted in zip(pairs, low, high, p, statistics.holm(p), strict=True):
-        pair |= {"lo": _number(lo), "hi": _number(hi), "p": _number(raw), "p_holm": _number(adjusted)}
+    differences = np.stack([by_speaker[a] - by_speaker[b] for a, b in names], axis=1)
+    drawn = np.stack([samples[a] - samples[b] for a, b in names], axis=1)
+    low, high = statistics.interval(drawn, speakers)
+    p = statistics.sign_flips(differences, seed)
+    alone = [(len(right[a] - right[b]), len(right[b] - right[a])) for a, b in names]  # clips one got right
+    computed: dict[str, Any] = {
+        "lo": low[:, 0], "hi": high[:, 0], "crossed_lo": low[:, 1], "crossed_hi": high[:, 1],
+        "p": p, "p_holm": statistics.holm(p),
+        "mcnemar_p": [statistics.mcnemar(*counts) for counts in alone],
+        "min_detectable": statistics.min_detectable(differences, ALPHA / len(names)),  # Holm's first level
+    }  # fmt: skip
+    for place, pair in enumerate(pairs):
+        pair |= {key: _number(values[place]) for key, values in computed.items()}
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""How sure a number is: cluster bootstrap over speakers, sign-flip tests, Holm, letters. Pure.
+"""How sure a number is: bootstrap over speakers (and seeds), sign flips, McNemar, power, Holm, letters. Pure.
 
 Intervals and tests are conditional on the trained models: test speakers are resampled, training is not.
 Random numbers are raw PCG64 words, whose stream numpy guarantees, so that a bundle verifies for good.
@@ -10,30 +10,37 @@ import string
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.special import ndtr, stdtrit
+from scipy.special import bdtr, ndtr, stdtrit
 
 RESAMPLES = 10_000
 FLIPS = 100_000
 EXACT_UP_TO = 16  # speakers: 65,536 sign patterns
 MIN_SPEAKERS = 8
 LEVEL = 0.95
+POWER = 0.8
 
 
-def _words(seed: int, count: int) -> np.ndarray:
+def _words(seed: int | Sequence[int], count: int) -> np.ndarray:
     return np.random.PCG64(seed).random_raw(count)
 
 
-def resample_counts(clusters: int, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """How often each cluster is drawn, with replacement, in each resample: (resamples, clusters) float64."""
-    drawn = (_words(seed, resamples * clusters) % np.uint64(clusters)).astype(np.int64)
-    flat = np.repeat(np.arange(resamples), clusters) * clusters + drawn
+def resample_counts(
+    clusters: int, seed: int | Sequence[int], resamples: int = RESAMPLES, draws: int | None = None
+) -> np.ndarray:
+    """How often each cluster is drawn, with replacement, in each resample: (resamples, clusters) float64.
+
+    `draws` clusters a resample; without it, as many as there are.
+    """
+    draws = clusters if draws is None else draws
+    drawn = (_words(seed, resamples * draws) % np.uint64(clusters)).astype(np.int64)
+    flat = np.repeat(np.arange(resamples), draws) * clusters + drawn
     return np.bincount(flat, minlength=resamples * clusters).reshape(resamples, clusters).astype(np.float64)
 
 
 def bootstrap(
     weights: np.ndarray, counts: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """Statistics of every resample, per seed on the same resample, averaged over seeds.
+    """Statistics of every resample, per seed on the same resample.
 
     Args:
         weights: (resamples, clusters) of `resample_counts`.
@@ -41,11 +48,30 @@ def bootstrap(
         statistic: (resamples, K, K) → (resamples, statistics).
 
     Returns:
-        (resamples, statistics) float64.
+        (seeds, resamples, statistics) float64; an interval takes the mean over seeds.
     """
     seeds, clusters, k, _ = counts.shape
     flat = counts.reshape(seeds, clusters, k * k).astype(np.float64)
-    return sum(statistic((weights @ flat[s]).reshape(-1, k, k)) for s in range(seeds)) / seeds
+    # Resamples lie innermost in memory, so that sums over classes run along them: three times faster.
+    return np.stack([statistic(np.moveaxis((f.T @ weights.T).reshape(k, k, -1), -1, 0)) for f in flat])
+
+
+def crossed(samples: np.ndarray, seed: int | Sequence[int]) -> np.ndarray:
+    """Mean of a resample of seeds, for each resample of speakers: both drawn, apart (Owen 2007).
+
+    S − 1 of S seeds are drawn with replacement, which makes the variance of their mean unbiased (Rao and Wu
+    1988); with S it would be (S − 1)/S of that, .8 at five seeds.
+
+    Args:
+        samples: (seeds, resamples), two seeds or more.
+        seed: of the draw of seeds; each system has its own, for seed 1 of two systems shares nothing.
+
+    Returns:
+        (resamples,) float64.
+    """
+    seeds, resamples = samples.shape
+    drawn = resample_counts(seeds, seed, resamples, seeds - 1)
+    return (samples.T * drawn).sum(1) / (seeds - 1)
 
 
 def expanded_tail(clusters: int, level: float = LEVEL) -> float:
@@ -89,6 +115,33 @@ def sign_flips(differences: np.ndarray, seed: int, flips: int = FLIPS) -> np.nda
     slack = 1e-12 * np.abs(differences).sum(0)
     hits = (flipped >= np.abs(differences.sum(0)) - slack).sum(0)
     return hits / len(bits) if exact else (1 + hits) / (1 + flips)
+
+
+def mcnemar(only_one: int, only_other: int) -> float:
+    """Two-sided exact p-value of clips that one of two systems alone got right (McNemar 1947, binomial).
+
+    Clips of one speaker are taken for independent, which they are not: a diagnostic.
+    """
+    return min(1.0, 2 * float(bdtr(min(only_one, only_other), only_one + only_other, 0.5)))
+
+
+def min_detectable(differences: np.ndarray, alpha: float, power: float = POWER) -> np.ndarray:
+    """Mean difference that a two-sided paired t-test at `alpha` would find with `power` (Bloom 1995).
+
+    (t(1 − α/2) + t(power)) · SD/√G, t the quantiles of Student's distribution with G − 1 degrees of freedom,
+    SD that of the G differences seen. The sign-flip test has about the t-test's power.
+
+    Args:
+        differences: (clusters, pairs), one difference a cluster.
+        alpha: level of the test.
+        power: probability to find it.
+
+    Returns:
+        (pairs,), in the unit of `differences`.
+    """
+    clusters = differences.shape[0]
+    standard_error = differences.std(0, ddof=1) / np.sqrt(clusters)
+    return (stdtrit(clusters - 1, 1 - alpha / 2) + stdtrit(clusters - 1, power)) * standard_error
 
 
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:

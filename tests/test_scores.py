@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest, t
 
 from benchmark import metrics, scores
 from benchmark.schema import SerbenchError
@@ -99,6 +100,50 @@ def test_only_searched_systems_are_ranked_tied_and_paired():
     assert pair["lo"] < pair["effect"] < pair["hi"] and pair["p"] == pair["p_holm"]
 
 
+def test_a_pair_says_what_seeds_add_what_clips_say_and_what_could_be_seen():
+    runs = [*made_runs("svm", 1.2), *made_runs("mlp", 1.0), *made_runs("cnn", 0.8)]
+    pairs = score(runs).pairwise
+    for pair in pairs:
+        assert pair["crossed_hi"] - pair["crossed_lo"] > pair["hi"] - pair["lo"] > 0
+    one = pairs[0]
+    clips = {}
+    for run in runs:
+        for id_, truth, predicted in zip(run.ids, run.truth, run.predicted, strict=True):
+            clips.setdefault((run.system, id_), []).append((predicted, truth))
+    # Two seeds: where they disagree the first class of the list counts
+    right = {key: min(p for p, _ in votes) == votes[0][1] for key, votes in clips.items()}
+    a, b = (
+        {i for (s, i), good in right.items() if good and s == one[key]} for key in ("system_a", "system_b")
+    )
+    assert one["mcnemar_p"] == pytest.approx(binomtest(len(a - b), len(a ^ b)).pvalue, abs=1e-12)
+    by_speaker = {}
+    for run in runs:
+        for name in set(run.speakers):
+            own = np.array([s == name for s in run.speakers])
+            counts = metrics.confusion(run.truth[own], run.predicted[own], 3)
+            by_speaker.setdefault((run.system, name), []).append(metrics.uar(counts))
+    names = sorted({name for _, name in by_speaker})
+    a, b = ([np.mean(by_speaker[one[key], n]) for n in names] for key in ("system_a", "system_b"))
+    factor = t.ppf(1 - 0.05 / 3 / 2, 9) + t.ppf(0.8, 9)
+    expected = factor * np.std(np.subtract(a, b), ddof=1) / 10**0.5
+    assert one["min_detectable"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_pair_does_not_depend_on_the_other_systems_but_for_the_correction():
+    svm, mlp, cnn = (made_runs(name, lean) for name, lean in (("svm", 1.2), ("mlp", 1.0), ("cnn", 0.2)))
+    (alone,), (among, *_) = score([*svm, *mlp]).pairwise, score([*svm, *mlp, *cnn]).pairwise
+    corrected = ("p_holm", "min_detectable")
+    assert {k: v for k, v in alone.items() if k not in corrected} == {
+        k: v for k, v in among.items() if k not in corrected
+    }
+    assert alone["min_detectable"] < among["min_detectable"]
+
+
+def test_one_seed_cannot_be_drawn_again():
+    pair = score([*made_runs("svm", seeds=(1,)), *made_runs("mlp", 0.2)]).pairwise[0]
+    assert pair["lo"] is not None and pair["crossed_lo"] is None and pair["mcnemar_p"] is not None
+
+
 def test_letters_follow_the_corrected_p_values():
     runs = [*made_runs("far", 6.0, 16), *made_runs("low", 0.0, 16), *made_runs("mid", 0.1, 16)]
     tables = score(runs)
@@ -123,6 +168,7 @@ def test_below_8_speakers_intervals_and_ties_are_empty_with_the_reason(speakers,
     tables = score([*made_runs("svm", speakers=speakers), *made_runs("mlp", 0.2, speakers=speakers)])
     row, pair, first = tables.leaderboard[0], tables.pairwise[0], tables.per_class["svm"][0]
     empty = [row["uar_lo"], row["accuracy_hi"], row["tie_group"], pair["p"], pair["lo"], first["recall_lo"]]
+    empty += [pair[key] for key in ("crossed_lo", "crossed_hi", "mcnemar_p", "min_detectable")]
     assert all((value is not None) == enough for value in empty)
     assert row["rank"] == 1 and pair["effect"] is not None
     assert tables.interval["reason"] == ("" if enough else "7 test speakers: intervals and ties need 8")

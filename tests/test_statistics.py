@@ -18,7 +18,7 @@ def speaker_counts(generator, speakers=9, seeds=2, classes=3):
 def test_bootstrap_equals_a_loop_over_resamples_seeds_and_speakers():
     counts = speaker_counts(np.random.default_rng(0))
     weights = statistics.resample_counts(9, seed=3, resamples=50)
-    fast = statistics.bootstrap(weights, counts, lambda c: metrics.uar(c)[:, None])[:, 0]
+    fast = statistics.bootstrap(weights, counts, lambda c: metrics.uar(c)[:, None]).mean(0)[:, 0]
     for drawn, value in zip(weights, fast, strict=True):
         of_seed = []
         for seed in range(2):
@@ -80,7 +80,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(speakers, least):
         right = generator.binomial(40, ability)
         counts = np.zeros((1, speakers, 2, 2))
         counts[0, :, 0, 0], counts[0, :, 0, 1] = right, 40 - right
-        samples = statistics.bootstrap(weights, counts, lambda c: metrics.accuracy(c)[:, None])
+        (samples,) = statistics.bootstrap(weights, counts, lambda c: metrics.accuracy(c)[:, None])
         low, high = statistics.interval(samples, speakers)
         covered += low[0] <= 0.6 <= high[0]
         low, high = np.quantile(samples, [0.025, 0.975])
@@ -113,6 +113,41 @@ def test_sampled_sign_flips_agree_with_the_exact_answer_and_repeat_at_a_seed():
     exact = (np.abs(signs @ d) >= np.abs(d.sum(0)) - 1e-12).mean(0)
     assert p == pytest.approx(exact, abs=4 * np.sqrt(0.25 / 100_000))
     assert np.array_equal(p, statistics.sign_flips(d, seed=4))
+
+
+def test_mcnemar_is_the_two_sided_binomial_test():
+    for one, other in [(0, 0), (5, 0), (3, 9), (9, 3), (40, 41), (700, 600)]:
+        expected = scipy.stats.binomtest(one, one + other).pvalue if one + other else 1
+        assert statistics.mcnemar(one, other) == pytest.approx(expected, abs=1e-12)
+
+
+def test_crossed_equals_a_loop_over_resamples_and_drawn_seeds():
+    samples = np.random.default_rng(0).random((3, 40))
+    drawn = np.random.PCG64([5, 6]).random_raw(80).reshape(40, 2) % 3
+    slow = [np.mean([samples[s, r] for s in drawn[r]]) for r in range(40)]
+    assert statistics.crossed(samples, (5, 6)) == pytest.approx(slow, abs=1e-15)
+
+
+@pytest.mark.parametrize("seeds", [2, 5])
+def test_crossed_adds_the_variance_of_a_mean_over_so_many_seeds(seeds):
+    """Speakers alike, so that seeds alone spread: on average by σ²/S, though only S seeds are seen."""
+    generator = np.random.default_rng(seeds)
+    runs = [np.repeat(generator.normal(size=(seeds, 1)), 200, axis=1) for _ in range(3000)]
+    variances = [statistics.crossed(samples, (1, n)).var(ddof=1) for n, samples in enumerate(runs)]
+    assert np.mean(variances) == pytest.approx(1 / seeds, rel=0.06)
+
+
+@pytest.mark.parametrize(("speakers", "tests"), [(24, 1), (24, 28), (10, 3)])
+def test_the_detectable_difference_is_found_four_times_in_five(speakers, tests):
+    """Power of the paired t-test by its noncentral distribution, which the formula approximates."""
+    differences = np.random.default_rng(speakers).normal(size=(speakers, 2))
+    alpha = 0.05 / tests
+    least = statistics.min_detectable(differences, alpha)
+    for column, effect in enumerate(least):
+        shift = effect / (differences[:, column].std(ddof=1) / speakers**0.5)
+        limit = scipy.stats.t.ppf(1 - alpha / 2, speakers - 1)
+        power = scipy.stats.nct.sf(limit, speakers - 1, shift)
+        assert power == pytest.approx(0.8, abs=0.03)
 
 
 def test_holm_by_hand():

@@ -56,6 +56,17 @@ def percent(row: Row, name: str) -> str:
     return f"{100 * point:.1f}" + (f" [{low}, {high}]" if low else "")
 
 
+def points(row: Row) -> str:
+    """`+6.4 [+1.7, +11.0]` points from an effect in shares, without the interval where there is none."""
+    limits = [f"{100 * row[key]:+.1f}" for key in ("lo", "hi") if row[key] is not None]
+    return f"{100 * row['effect']:+.1f}" + (f" [{', '.join(limits)}]" if limits else "")
+
+
+def chance(p: float | None) -> str:
+    """Return a p-value's text, empty where there is none."""
+    return "" if p is None else f"{p:.5f}"
+
+
 def text(header: Sequence[str], rows: Lines, caption: str = "") -> str:
     """Return a table for a terminal, aligned, without escapes of any kind."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]

@@ -18,6 +18,7 @@ from benchmark.report import (
     figures,
     formats,
     page,
+    pairs,
     published,
     recheck,
     reference,
@@ -89,6 +90,7 @@ def _sheets(known: Evidence, texts: Mapping[str, str], note: str) -> list[Sheet]
     if tables.pairwise:
         note = "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm."
         sheets.append(Sheet("pairwise", "Every two systems", note, *_pair_cells(tables.pairwise)))
+        sheets += pairs.sheets(tables.pairwise)
     if found := repeats.rows(tables.leaderboard):
         sheets.append(Sheet("repeats", "Several searches", repeats.ABOUT, *repeats.table(found)))
     if others:

@@ -2,13 +2,21 @@
 
 import importlib
 import os
+import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from benchmark.cores import THREADS
 
-BENCHES = ("bench_features", "bench_forest", "bench_bootstrap", "bench_trials", "bench_networks")
+BENCHES = (
+    "bench_features",
+    "bench_forest",
+    "bench_bootstrap",
+    "bench_report",
+    "bench_trials",
+    "bench_networks",
+)
 TEXT = """# Measured ratios
 
 Written by `make perf`; every number is from that one run. A row compares this program with a named
@@ -41,6 +49,7 @@ of the process, imports and the networks of all its runs counted.
 
 def main() -> None:
     os.environ.update(dict.fromkeys(THREADS, "1"))  # before numpy is imported
+    sys.path.append(str(Path(__file__).parents[1]))  # of the helpers that make a bundle
     load = os.getloadavg()[0]
     _bench, environment = importlib.import_module("_bench"), importlib.import_module("benchmark.environment")
     rows = [_bench.HEADER]

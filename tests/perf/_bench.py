@@ -21,7 +21,7 @@ class Side:
     """One way to do the work: `run()` does `count` units of it and returns what it computed."""
 
     name: str
-    count: int
+    count: float  # of a unit, where it does but a part of one
     run: Callable[[], Any]
 
 

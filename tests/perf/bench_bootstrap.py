@@ -16,7 +16,7 @@ def matrix_products(truth, predicted, speaker, resamples: int) -> np.ndarray:
     """UAR of each resample, averaged over seeds."""
     counts = np.stack([metrics.confusion(truth, p, CLASSES, speaker, SPEAKERS) for p in predicted])
     weights = statistics.resample_counts(SPEAKERS, 0, resamples)
-    return statistics.bootstrap(weights, counts, lambda c: metrics.uar(c)[:, None])[:, 0]
+    return statistics.bootstrap(weights, counts, lambda c: metrics.uar(c)[:, None]).mean(0)[:, 0]
 
 
 def scikit_learn_loop(truth, predicted, speaker, resamples: int) -> np.ndarray:

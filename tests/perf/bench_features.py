@@ -27,7 +27,7 @@ def clips(count: int) -> tuple[str, list[np.ndarray]]:
     """Return what they are and `count` clips, from RAVDESS where it is."""
     root = Path(os.environ.get("SERBENCH_RAVDESS", HERE.parent / "shared" / "data" / "ravdess"))
     if not root.is_dir():
-        names = [(f"{n % 10 + 1:02}", list(synthetic.EMOTIONS)[n % 6]) for n in range(count)]
+        names = [(n % 10 + 1, list(synthetic.EMOTIONS)[n % 6]) for n in range(count)]
         return "synthetic clips", [synthetic.clip(*name, 1, 1).astype(np.float32) for name in names]
     found = ravdess.scan(root)
     decoded = [audio.decode(root / clip.path) for clip in found[:: len(found) // count][:count]]

@@ -58,7 +58,7 @@ class Work:
             inner_folds=INNER_FOLDS, sampler="random", prune=False, concurrency=os.cpu_count() or 1,
         )  # fmt: skip
         split = Split("made", False, (Fold(1, (), (), (), (), ()),))
-        searched = study.Study(asked, None, split, {}, "perf", {})  # type: ignore[arg-type]
+        searched = study.Study(asked, None, split, {}, {}, "perf", {})  # type: ignore[arg-type]
         with tempfile.TemporaryDirectory() as folder, closing(Journal(Path(folder) / "perf")) as journal:
             place = study.Place(out=Path(folder), cache=Path(folder))
             with cluster.connect():

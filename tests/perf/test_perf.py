@@ -8,6 +8,7 @@ import bench_bootstrap
 import bench_features
 import bench_forest
 import bench_networks
+import bench_report
 import bench_trials
 import pytest
 from _bench import Comparison, Side, measure, row
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.perf
 
 @pytest.mark.parametrize(
     "bench",
-    [bench_bootstrap, bench_features, bench_forest, bench_networks, bench_trials],
+    [bench_bootstrap, bench_features, bench_forest, bench_networks, bench_report, bench_trials],
     ids=lambda bench: bench.__name__,
 )
 def test_both_sides_compute_the_same(bench) -> None:

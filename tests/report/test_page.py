@@ -98,8 +98,12 @@ def test_it_asks_for_nothing(text):
 
 def test_tables_are_complete_without_scripts(folder, text):
     rows = Reader(text).rows
+    shown = [[r[1], r[3].partition(" ")[0]] for r in rows if len(r) > 3]
     for row in leaderboard.read(folder):
-        assert [row["system"], f"{100 * row['uar']:.1f}"] in [[r[1], r[3].partition(" ")[0]] for r in rows]
+        assert [row["system"], f"{100 * row['uar']:.1f}"] in shown
+    (pair,) = files.read_csv(folder / "pairwise.csv")
+    chances = (f"{name} {float(pair[key]):.5f}" for name, key in (("p", "p"), ("Holm", "p_holm")))
+    assert [pair["system_b"], ", ".join(chances), ""] in rows  # below the matrix's diagonal
     assert next(r for r in rows if r[0] == "wav2vec2-xlsr fine-tuned")[2] == "81.8"
     trials = [r for r in rows if len(r) == 9 and r[0] in ("svm", "mlp")]
     assert len(trials) == 2 * 2 * (4 + 4) and ["svm", "1", "tpe", "2", "pruned"] in [r[:5] for r in trials]

@@ -51,7 +51,7 @@ def test_a_committed_bundle_is_as_it_says(real):
          "study.yaml: bootstrap_seed: stored 3, but the leaderboard was made with 0"),
         ("audit.json", '"status": "green"', '"status": "note"', "audit.json: checks: parts: status: "),
         ("audit.json", "neutral 96", "neutral 97", "audit.json: checks: classes: "),
-        ("README.md", "mlp | a | 66.1", "mlp | a | 76.1", "README.md: its table must be that of leaderboard.md"),
+        ("README.md", "mlp | a | 66.1", "mlp | a | 76.1", "README.md: its table must be that of leaderboard"),
         ("environment.json", '"code_digest": "592f', '"code_digest": "x', "environment.json: code_digest"),
         ("environment.json", '"commit": "bb62', '"comit": "bb62', "environment.json: commit: stored None"),
     ],
