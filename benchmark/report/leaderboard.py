@@ -20,8 +20,8 @@ Row = Mapping[str, Any]
 Trials = Sequence[dict[str, str]]
 
 _SHOWN = ("uar", "accuracy", "macro_f1", "auc", "ece")
-_COSTLY = ("Parameters", "Search h")  # of every trial together; not in a terminal, which is narrow
-_COSTS = ("Trials", "Failed", *_COSTLY)
+COSTLY = ("Parameters", "Search h")  # of every trial together; not in a terminal, which is narrow
+_COSTS = ("Trials", "Failed", *COSTLY)
 _CLASS_SHOWN = ("precision", "recall", "f1")
 _WIDE = 4  # place of the last column that has an interval in LaTeX
 _CLASS_COLUMNS = 2 + len(_CLASS_SHOWN)  # without the confusion matrix
@@ -29,6 +29,8 @@ BESIDE = (
     "Published under the same protocol, not recomputed, neither ranked nor tested; beside means over folds "
     "of this bundle, as papers report them"
 )
+PAIRS = "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm."
+CORPUS = ("name", "version", "digest", "complete", "modified")  # what a table says of it
 _SEARCHES = ("trials", "random")  # the files of a search: its own trials, the random search beside it
 _COUNTS = ("trials", "complete", "pruned", "failed")
 
@@ -70,10 +72,9 @@ def _pictures(known: Evidence, texts: Mapping[str, str]) -> dict[str, str | byte
 def _sheets(known: Evidence, texts: Mapping[str, str]) -> list[Sheet]:
     """Return the tables of the page."""
     tables, others = known.tables, published.of(known.corpus["name"], known.splits["protocol"])
-    sheets = [Sheet("leaderboard", "Leaderboard", "", *_cells(tables.leaderboard))]
+    sheets = [Sheet("leaderboard", "Leaderboard", "", *table_of(tables.leaderboard))]
     if tables.pairwise:
-        note = "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm."
-        sheets.append(Sheet("pairwise", "Every two systems", note, *_pair_cells(tables.pairwise)))
+        sheets.append(Sheet("pairwise", "Every two systems", PAIRS, *_pair_cells(tables.pairwise)))
     if others:
         notes = " ".join(f"{other.note}." for other in others if other.kind == "note")
         note = f"{BESIDE}. {notes}".strip()
@@ -126,7 +127,7 @@ def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
     others = published.of(corpus["name"], splits["protocol"])
     content = {
         "schema_version": SCHEMA_VERSION,
-        "corpus": {key: corpus[key] for key in ("name", "version", "digest", "complete", "modified")},
+        "corpus": {key: corpus[key] for key in CORPUS},
         "protocol": splits["protocol"],
         "fingerprint": splits["fingerprint"],
         "caption": about,
@@ -142,11 +143,10 @@ def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
         # LaTeX without the confusion matrix, which is a figure: a column must hold the table
         brief = [line[:_CLASS_COLUMNS] for line in (header, *cells)]
         out[f"per_class/{system}.tex"] = latex(brief[0], brief[1:], title, f"{name}-{system}")
-    header, cells = _cells(tables.leaderboard)
+    header, cells = table_of(tables.leaderboard)
     out["pairwise.csv"] = csv_text(scores.PAIR_COLUMNS, tables.pairwise)
     out["leaderboard.md"] = markdown(header, cells, about) + _published_markdown(tables.leaderboard, others)
-    brief = [[_without_interval(cell, place) for place, cell in enumerate(line)] for line in cells]
-    out["leaderboard.tex"] = latex(header, brief, about, name, _below(tables.leaderboard, others))
+    out["leaderboard.tex"] = latex(header, for_latex(cells), about, name, _below(tables.leaderboard, others))
     out |= ablation.files(folder, tables.ablation, about, name)
     out["leaderboard.json"] = json_text(content)
     out["leaderboard.csv"] = csv_text(scores.COLUMNS, tables.leaderboard)
@@ -189,24 +189,37 @@ def _counts(kind: str, folds: Sequence[Trials]) -> Row:
 
 def caption(corpus: Row, splits: Row, tables: scores.Tables) -> str:
     """Say what the numbers are of: corpus, clips, protocol, seeds, intervals, ties."""
+    row = tables.leaderboard[0]
+    return (
+        f"{corpus_words(corpus)}; {protocol_words(splits)}, {_count(row['n_folds'], 'fold')}, "
+        f"mean over {_count(row['n_seeds'], 'seed')}; {interval_words(tables.interval)}."
+    )
+
+
+def corpus_words(corpus: Row) -> str:
+    """Say which corpus it is, how many clips of it, and whether they are the official ones."""
     clips, official = f"{corpus['accepted_clips']:,}", corpus.get("official_clips")
     if official and not corpus["complete"]:
         clips += f" of {official:,}"
-    row = tables.leaderboard[0]
     version = f" {corpus['version']}" if corpus["version"] else ""
     modified = ", modified audio" if corpus["modified"] else ""
+    return f"{corpus['title']}{version}, {clips} clips{modified}"
+
+
+def protocol_words(splits: Row) -> str:
+    """Name the protocol, and say where it is a diagnostic."""
     diagnostic = " (diagnostic: speakers stand on both sides)" if splits.get("diagnostic") else ""
-    interval = tables.interval
-    uncertain = (
-        f"no intervals or ties: {interval['reason']}"
-        if interval["reason"]
-        else f"[{interval['level']:.0%} intervals]: {interval['method']}, {interval['speakers']} speakers, "
+    return f"{splits['protocol']}{diagnostic}"
+
+
+def interval_words(interval: Row) -> str:
+    """Say how intervals and ties were made, or why there are none."""
+    if interval["reason"]:
+        return f"no intervals or ties: {interval['reason']}"
+    return (
+        f"[{interval['level']:.0%} intervals]: {interval['method']}, {interval['speakers']} speakers, "
         f"{interval['resamples']:,} resamples, seed {interval['seed']}; systems sharing a letter do not "
         "differ (sign flips over speakers, Holm)"
-    )
-    return (
-        f"{corpus['title']}{version}, {clips} clips{modified}; {splits['protocol']}{diagnostic}, "
-        f"{_count(row['n_folds'], 'fold')}, mean over {_count(row['n_seeds'], 'seed')}; {uncertain}."
     )
 
 
@@ -216,15 +229,15 @@ def _count(number: int, noun: str) -> str:
 
 def text(rows: Sequence[Row], caption: str = "") -> str:
     """Return the leaderboard as a table for a terminal, aligned, without escapes of any kind."""
-    header, cells = _cells(rows)
-    shown = len(header) - len(_COSTLY)
+    header, cells = table_of(rows)
+    shown = len(header) - len(COSTLY)
     return formats.text(header[:shown], [line[:shown] for line in cells], caption)
 
 
-def _below(rows: Sequence[Row], others: Sequence[Published]) -> Below | None:
+def _below(rows: Sequence[Row], others: Sequence[Published]) -> list[Below]:
     """Return published numbers below a rule, in the leaderboard's columns, beside our means over folds."""
     if not others:
-        return None
+        return []
     systems = [other for other in others if other.kind == "system"]
     known = ["; ".join(filter(None, (other.reference, other.caveat))) for other in systems]
     sources = list(dict.fromkeys(known))
@@ -233,16 +246,13 @@ def _below(rows: Sequence[Row], others: Sequence[Published]) -> Below | None:
         lines.append(_beside(f"{other.system} [{sources.index(source) + 1}]", other.values))
     notes = [f"[{number}] {source}" for number, source in enumerate(sources, 1)]
     notes.insert(0, f"{BESIDE}.")
-    return Below(
-        "Published, and means over folds",
-        lines,
-        notes + [other.note for other in others if other.kind == "note"],
-    )
+    notes += [other.note for other in others if other.kind == "note"]
+    return [Below("Published, and means over folds", lines, notes)]
 
 
-def _without_interval(cell: str, place: int) -> str:
-    """Return a cell of the leaderboard as LaTeX shows it: beyond UAR and accuracy no interval, for width."""
-    return cell.partition(" [")[0] if place > _WIDE else cell
+def for_latex(cells: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the leaderboard's cells as LaTeX shows them: beyond UAR and accuracy no interval, for width."""
+    return [[*line[: _WIDE + 1], *(cell.partition(" [")[0] for cell in line[_WIDE + 1 :])] for line in cells]
 
 
 def _beside(name: str, values: Mapping[str, Any]) -> list[str]:
@@ -281,17 +291,20 @@ def _published(rows: Sequence[Row], others: Sequence[Published]) -> tuple[list[s
 
 def _pair_cells(pairs: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     header = ["System", "Against", "Difference", "p", "p, Holm"]
-    cells = []
-    for pair in pairs:
-        difference = f"{100 * pair['effect']:+.1f}"
-        if pair["lo"] is not None:
-            difference += f" [{100 * pair['lo']:+.1f}, {100 * pair['hi']:+.1f}]"
-        chances = ["" if pair[key] is None else f"{pair[key]:.5f}" for key in ("p", "p_holm")]
-        cells.append([pair["system_a"], pair["system_b"], difference, *chances])
+    cells = [
+        [
+            pair["system_a"],
+            pair["system_b"],
+            formats.points(pair),
+            formats.chance(pair["p"]),
+            formats.chance(pair["p_holm"]),
+        ]
+        for pair in pairs
+    ]
     return header, cells
 
 
-def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def table_of(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Return header and cells of the leaderboard; a terminal shows all but what a search cost."""
     header = ["#", "System", "Ties", *(f"{METRICS[name].title} %" for name in _SHOWN), *_COSTS]
     cells = [
