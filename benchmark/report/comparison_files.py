@@ -21,6 +21,7 @@ Table = tuple[list[str], list[list[str]]]  # header, cells
 
 _PAIR_ENDS = ("bundle_a", "system_a", "bundle_b", "system_b")
 _BUNDLE_PLACE = 2  # of the column that says whose a system is
+_DIGESTS = "Digests by their first digits; comparison.json has them whole."
 _SHORT = 16  # digits of a digest that are shown
 
 
@@ -223,8 +224,7 @@ def _markdown(found: Comparison, name: str) -> str:
         title = f"What {one.protocols[1]} adds over {one.protocols[0]}"
         about = f"{_adds(one)} {_inflation_about(one)}"
         parts.append(f"\n## {escaped(title)}\n\n{formats.markdown(*_inflation_cells(one), about)}")
-    digests = "Digests by their first digits; `comparison.json` has them whole."
-    parts.append(f"\n## Bundles\n\n{formats.markdown(*_bundle_cells(found), digests)}")
+    parts.append(f"\n## Bundles\n\n{formats.markdown(*_bundle_cells(found), _DIGESTS)}")
     parts.append(f"\nAgain, from the project's folder:\n\n    {_again(found, name)}\n")
     return "".join(parts)
 
@@ -248,16 +248,25 @@ def _drawings(found: Comparison) -> Iterator[figures.Drawing]:
     interval = found.groups[0].interval
     level = None if interval["reason"] else interval["level"]
     groups = {
-        group.title: [{**row, "system": _named(row, group)} for row in group.rows] for group in found.groups
+        _short_title(group, found): [{**row, "system": _named(row, group)} for row in group.rows]
+        for group in found.groups
     }
     yield drawn.forest(groups, level)
     for number, one in enumerate(found.inflation, 1):
         name = "inflation" if len(found.inflation) == 1 else f"inflation-{number}"
-        yield drawn.inflation(name, one.rows, one.protocols, interval["level"])
+        trained = [row for row in one.rows if row["system"].removesuffix(scores.PUBLISHED) in one.searched]
+        yield drawn.inflation(name, trained, one.protocols, interval["level"])
         honest, random = (found.bundles[side] for side in (one.independent, one.random))
         yield drawn.inflation_by_speaker(
             f"{name}-speakers", one.searched, honest.runs, random.runs, len(honest.corpus["classes"])
         )
+
+
+def _short_title(group: Group, found: Comparison) -> str:
+    """Return the protocol where it tells the groups apart, else the whole title."""
+    protocol = group.rows[0]["protocol"]
+    alike = sum(other.rows[0]["protocol"] == protocol for other in found.groups)
+    return protocol if alike == 1 else group.title
 
 
 def _named(row: Row, group: Group) -> str:
@@ -288,8 +297,7 @@ def _page(found: Comparison, name: str, pictures: Sequence[Picture], source: str
         if g.pairwise
     ]
     sections["Tables"] = page.section("Tables", "".join(map(page.table, pairs)))
-    digests = "Digests by their first digits; comparison.json has them whole."
-    where = page.table(Sheet("bundle", "Where the numbers come from", digests, *_bundle_cells(found)))
+    where = page.table(Sheet("bundle", "Where the numbers come from", _DIGESTS, *_bundle_cells(found)))
     sections["Bundles"] = page.section("Bundles", where)
     check = (
         "Each bundle recomputes: <code>serbench verify results/NAME</code>. This page again: "

@@ -16,6 +16,7 @@ Row = dict[str, Any]
 
 SIDES = ("a", "b")
 _INPUTS = ("study", "environment", "corpus", "split")  # sections of changed fields, in their order
+_SHOWN = ("rank", "trials", "failed_trials", "failed_runs", "uar", "accuracy", "macro_f1")  # in a terminal
 _LONG = 44  # characters of a value, above which a terminal shows its start
 _NAMED = 3  # clips that are named in words
 
@@ -24,8 +25,8 @@ def diff(a: Path, b: Path) -> dict[str, Any]:
     """Compare two sealed bundles.
 
     Returns:
-        equal: whether nothing differs. study, environment, corpus, split: changed fields, each with its values
-        in a and b. clips: of the manifest, by id. systems: those of one bundle only. cells: changed cells
+        equal: whether nothing differs. study, environment, corpus, split: changed fields, each with both its
+        values. clips: of the manifest, by id. systems: those of one bundle only. cells: changed cells
         of the leaderboard. paired: rows of `paired.compare`, effect b − a, where the test clips match;
         without: why there are none.
 
@@ -38,18 +39,17 @@ def diff(a: Path, b: Path) -> dict[str, Any]:
         if problems:
             raise SerbenchError(f"{folder} does not verify, so nothing was compared: {problems[0]}")
     found: dict[str, Any] = {"a": str(a), "b": str(b)}
-    found |= dict(
-        zip(_INPUTS, (_changes(*pair) for pair in zip(_inputs(a), _inputs(b), strict=True)), strict=True)
-    )
+    for section, ours, theirs in zip(_INPUTS, _inputs(a), _inputs(b), strict=True):
+        found[section] = _changes(ours, theirs)
     found["clips"] = _clips(a, b)
-    ours, theirs = ({row["system"]: row for row in leaderboard.read(folder)} for folder in (a, b))
+    one, other = ({row["system"]: row for row in leaderboard.read(folder)} for folder in (a, b))
     found["systems"] = {
-        "only_a": [s for s in ours if s not in theirs],
-        "only_b": [s for s in theirs if s not in ours],
+        "only_a": [system for system in one if system not in other],
+        "only_b": [system for system in other if system not in one],
     }
-    shared = [system for system in ours if system in theirs]
+    shared = [system for system in one if system in other]
     found["cells"] = [
-        {"system": system, **change} for system in shared for change in _changes(ours[system], theirs[system])
+        {"system": system, **change} for system in shared for change in _changes(one[system], other[system])
     ]
     found["paired"], found["without"] = _paired(a, b, shared)
     found["equal"] = not any(found[key] for key in (*_INPUTS, "cells")) and not any(
@@ -67,11 +67,13 @@ def _inputs(folder: Path) -> Iterator[Mapping[str, Any]]:
     yield read_json(folder / "environment.json")
     yield read_json(folder / "corpus.json")
     splits = read_json(folder / "splits.json")
-    folds = {f"fold {fold.pop('fold')}": fold for fold in splits["folds"]}
-    counts = {name: {key: len(value) for key, value in fold.items()} for name, fold in folds.items()}
-    speakers = {name: ", ".join(fold["test_speakers"]) for name, fold in folds.items()}
-    kept = {key: value for key, value in splits.items() if key != "folds"}
-    yield kept | {"test speakers": speakers, "sizes": counts}
+    folds = {f"fold {fold['fold']}": _fold(fold) for fold in splits.pop("folds")}
+    yield splits | folds
+
+
+def _fold(fold: Mapping[str, Any]) -> str:
+    train, test, speakers = (len(fold[key]) for key in ("train", "test", "test_speakers"))
+    return f"{train} train, {test} test: {speakers} speakers {', '.join(fold['test_speakers'])}"
 
 
 def _changes(one: Any, other: Any) -> list[Row]:
@@ -95,11 +97,11 @@ def _paired(a: Path, b: Path, systems: Sequence[str]) -> tuple[list[Row], str]:
         return [], "the label sets differ"
     if not systems:
         return [], "no system is in both"
-    runs = [bundle.read_runs(folder) for folder in (a, b)]
-    if not paired.same_clips(*runs):
+    one, other = bundle.read_runs(a), bundle.read_runs(b)
+    if not paired.same_clips(one, other):
         return [], "the test clips differ"
     seed = bundle.read_study(a)["bootstrap_seed"]
-    return paired.compare(*runs, systems, classes[0], names=SIDES, bootstrap_seed=seed), ""
+    return paired.compare(one, other, systems, classes[0], names=SIDES, bootstrap_seed=seed), ""
 
 
 def text(found: Mapping[str, Any]) -> str:
@@ -116,8 +118,14 @@ def text(found: Mapping[str, Any]) -> str:
             if names:
                 shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
                 parts.append(f"{len(names)} {noun} {told[key]}: {shown}")
-    cells = [[row["system"], row["field"], _short(row["a"]), _short(row["b"])] for row in found["cells"]]
+    cells = [
+        [row["system"], row["field"], _short(row["a"]), _short(row["b"])]
+        for row in found["cells"]
+        if row["field"] in _SHOWN
+    ]
     parts.append(_section("Leaderboard", ["system", "column", *SIDES], cells))
+    if len(found["cells"]) > len(cells):
+        parts[-1] += f"\nand {len(found['cells']) - len(cells)} other cells, listed by --json"
     if found["without"]:
         parts.append(f"Paired tests: none, as {found['without']}")
     else:

@@ -293,11 +293,8 @@ def _pair_cells(pairs: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     header = ["System", "Against", "Difference", "p", "p, Holm"]
     cells = [
         [
-            pair["system_a"],
-            pair["system_b"],
-            formats.points(pair),
-            formats.chance(pair["p"]),
-            formats.chance(pair["p_holm"]),
+            *(pair["system_a"], pair["system_b"], formats.points(pair)),
+            *(formats.chance(pair[key]) for key in ("p", "p_holm")),
         ]
         for pair in pairs
     ]

@@ -99,6 +99,6 @@ def _row(
     row = {f"{name}{part}": found[name][f"uar{part}"] for name in names for part in _PARTS}
     row |= {key: pair[key] for key in EFFECT}
     if pair["system_a"] == names[0]:  # the better one stands first
-        low, high = (None if pair[key] is None else -pair[key] for key in ("hi", "lo"))
-        row |= {"effect": -pair["effect"], "lo": low, "hi": high}
+        low, high = (None if pair[key] is None else 0.0 - pair[key] for key in ("hi", "lo"))
+        row |= {"effect": 0.0 - pair["effect"], "lo": low, "hi": high}  # never −0
     return row

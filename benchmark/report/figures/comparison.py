@@ -32,7 +32,11 @@ def forest(groups: Mapping[str, Sequence[Row]], level: float | None) -> Drawing:
     with style.canvas(0.7 + 0.19 * lines) as (figure, axes):
         labels: list[str] = []
         for number, title in enumerate(groups):
-            axes.text(0, len(labels), title, transform=axes.get_yaxis_transform(), va="center", weight="bold")
+            axes.annotate(
+                title, (0, len(labels)), xycoords=("figure fraction", "data"), xytext=(3, 0),
+                textcoords="offset points", va="center", weight="bold", annotation_clip=False,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            ).set_in_layout(False)  # fmt: skip
             labels.append("")
             for row in (row for row in rows if row["group"] == title):
                 place, searched = len(labels), row["rank"] is not None
@@ -85,8 +89,9 @@ def inflation(name: str, paired: Sequence[Row], protocols: tuple[str, str], leve
                 lower.plot([row["lo"], row["hi"]], [place, place], color="black")
             lower.plot(row["effect"], place, "D", color="black")
             lower.annotate(
-                f"{row['effect']:+.1f}", (1, place), xycoords=("axes fraction", "data"), xytext=(3, 0),
-                textcoords="offset points", va="center", annotation_clip=False,
+                f"{row['effect']:+.1f}".replace("-", "−"), (1, place),
+                xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points",
+                va="center", annotation_clip=False,
             )  # fmt: skip
         for axes in (upper, lower):
             axes.set_yticks(range(len(rows)), names)
