@@ -177,14 +177,13 @@ def _inflation_cells(one: Inflation) -> Table:
     return header, cells
 
 
-def _pair_cells(group: Group) -> Table:
-    header = ["System", "Bundle", "Against", "Bundle", "Difference", "p", "p, Holm"]
-    cells = [
-        [pair["system_a"], pair["bundle_a"], pair["system_b"], pair["bundle_b"], points(pair),
-         chance(pair["p"]), chance(pair["p_holm"])]
+def _pairs(group: Group) -> list[Row]:
+    """Return a group's pairs with systems as they are shown."""
+    named = {(row["bundle"], row["system"]): _named(row, group) for row in group.rows}
+    return [
+        {**pair} | {f"system_{side}": named[pair[f"bundle_{side}"], pair[f"system_{side}"]] for side in "ab"}
         for pair in group.pairwise
-    ]  # fmt: skip
-    return header, cells
+    ]
 
 
 def _bundle_cells(found: Comparison) -> Table:
@@ -292,7 +291,13 @@ def _page(found: Comparison, name: str, pictures: Sequence[Picture], source: str
         sections["Inflation"] = page.section("Inflation", "".join(map(page.table, sheets)))
     sections["Figures"] = page.figures(pictures)
     pairs = [
-        Sheet(f"pairs-{n}", f"Every two systems: {g.title}", leaderboard.PAIRS, *_pair_cells(g), folded=True)
+        Sheet(
+            f"pairs-{n}",
+            f"Every two systems: {g.title}",
+            leaderboard.PAIRS,
+            *leaderboard.pairs_of(_pairs(g)),
+            folded=True,
+        )
         for n, g in enumerate(found.groups, 1)
         if g.pairwise
     ]

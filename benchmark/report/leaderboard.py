@@ -74,7 +74,7 @@ def _sheets(known: Evidence, texts: Mapping[str, str]) -> list[Sheet]:
     tables, others = known.tables, published.of(known.corpus["name"], known.splits["protocol"])
     sheets = [Sheet("leaderboard", "Leaderboard", "", *table_of(tables.leaderboard))]
     if tables.pairwise:
-        sheets.append(Sheet("pairwise", "Every two systems", PAIRS, *_pair_cells(tables.pairwise)))
+        sheets.append(Sheet("pairwise", "Every two systems", PAIRS, *pairs_of(tables.pairwise)))
     if others:
         notes = " ".join(f"{other.note}." for other in others if other.kind == "note")
         note = f"{BESIDE}. {notes}".strip()
@@ -289,7 +289,8 @@ def _published(rows: Sequence[Row], others: Sequence[Published]) -> tuple[list[s
     return header, ours + theirs
 
 
-def _pair_cells(pairs: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def pairs_of(pairs: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells of paired tests."""
     header = ["System", "Against", "Difference", "p", "p, Holm"]
     cells = [
         [
