@@ -63,19 +63,25 @@ def test_every_table_of_a_bundle_compiles_and_fits(tmp_path, kind):
     assert "multiply defined" not in log
 
 
-@pytest.mark.parametrize("kind", CLASSES)
-def test_a_comparison_compiles_and_fits(tmp_path, kind):
-    corpus = make_corpus()
-    make_bundle(tmp_path, name="a_b & c")
-    make_bundle(tmp_path, name="again", systems={"svm": 1.5, "cnn@audioset": 0.5})
-    make_bundle(tmp_path, name="random", corpus=corpus, split=make_random_split(corpus))
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """The LaTeX of a comparison of three bundles, in two groups, with two inflations."""
+    root, corpus = tmp_path_factory.mktemp("compared"), make_corpus()
+    make_bundle(root, name="a_b & c")
+    make_bundle(root, name="again", systems={"svm": 1.5, "cnn@audioset": 0.5})
+    make_bundle(root, name="random", corpus=corpus, split=make_random_split(corpus))
     names = ("a_b & c", "again", "random")
-    found = comparison.compare(comparison.read([tmp_path / name for name in names]))
+    found = comparison.compare(comparison.read([root / name for name in names]))
     assert len(found.groups) == len(found.inflation) == 2
-    comparison_files.write(found, tmp_path / "out")
-    tables = (tmp_path / "out/comparison.tex").read_text(encoding="utf-8")
-    assert tables.count(r"\begin{table*}") == 3 and "random-80-20, 4 trials" in tables.split(r"\midrule")[2]
-    log = compile_tables(tmp_path, [tables], kind)
+    comparison_files.write(found, root / "out")
+    return (root / "out/comparison.tex").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_comparison_compiles_and_fits(tmp_path, compared, kind):
+    assert compared.count(r"\begin{table*}") == 3
+    assert "random-80-20, 4 trials" in compared.split(r"\midrule")[2]
+    log = compile_tables(tmp_path, [compared], kind)
     assert "Overfull" not in log and "multiply defined" not in log
 
 
