@@ -68,7 +68,7 @@ def text(found: Comparison) -> str:
         shown = len(header) - len(leaderboard.COSTLY)
         title = "\n".join(filter(None, [group.title, _stands_apart(group)]))
         parts.append(f"{title}\n{formats.text(header[:shown], [line[:shown] for line in cells])}")
-    parts += [f"{_adds(one)}\n{formats.text(*_inflation_cells(one))}" for one in found.inflation]
+    parts += [f"{_adds(one, found)}\n{formats.text(*_inflation_cells(one))}" for one in found.inflation]
     return "\n\n".join([*parts, *found.notes])
 
 
@@ -146,11 +146,11 @@ def _cells(found: Comparison, group: Group, *, latex: bool = False) -> Table:
     return header, cells
 
 
-def _adds(one: Inflation) -> str:
-    """Say in one sentence what the random split adds to the searched systems."""
+def _adds(one: Inflation, found: Comparison) -> str:
+    """Say in one sentence what the random split adds to the searched systems; of several, to whose."""
     effects = [100 * row["effect"] for row in one.rows if row["system"] in one.searched]
     span = f"{min(effects):+.1f}" + (f" to {max(effects):+.1f}" if len(effects) > 1 else "")
-    honest, random = one.protocols
+    honest, random = one.protocols if len(found.inflation) == 1 else (one.independent, one.random)
     return f"{random} less {honest}: {span} points of UAR for the same searched systems on the same clips."
 
 
@@ -221,7 +221,7 @@ def _markdown(found: Comparison, name: str) -> str:
         parts.append(f"{rule}\n## {escaped(group.title)}\n\n{formats.markdown(*_cells(found, group), told)}")
     for one in found.inflation:
         title = f"What {one.protocols[1]} adds over {one.protocols[0]}"
-        about = f"{_adds(one)} {_inflation_about(one)}"
+        about = f"{_adds(one, found)} {_inflation_about(one)}"
         parts.append(f"\n## {escaped(title)}\n\n{formats.markdown(*_inflation_cells(one), about)}")
     parts.append(f"\n## Bundles\n\n{formats.markdown(*_bundle_cells(found), _DIGESTS)}")
     parts.append(f"\nAgain, from the project's folder:\n\n    {_again(found, name)}\n")
@@ -285,7 +285,7 @@ def _page(found: Comparison, name: str, pictures: Sequence[Picture], source: str
     }
     if found.inflation:
         sheets = [
-            Sheet(f"inflation-{n}", _adds(one), _inflation_about(one), *_inflation_cells(one))
+            Sheet(f"inflation-{n}", _adds(one, found), _inflation_about(one), *_inflation_cells(one))
             for n, one in enumerate(found.inflation, 1)
         ]
         sections["Inflation"] = page.section("Inflation", "".join(map(page.table, sheets)))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.report.figures import style
-from benchmark.report.figures.results import by_speaker, speaker_axis
+from benchmark.report.figures.results import by_speaker, speaker_dots
 from benchmark.report.figures.style import Drawing
 from benchmark.scores import Run
 
@@ -135,15 +135,10 @@ def inflation_by_speaker(
         for k in order
         for j, system in enumerate(systems)
     ]
-    with style.canvas(2.4) as (figure, axes):
-        axes.axhline(0, color=style.GREY, linewidth=0.8, linestyle="--")
-        for j, system in enumerate(systems):
-            axes.plot(
-                100 * table[j, order], style.marker(j), color=style.colour(j), label=system, markersize=3
-            )
-        speaker_axis(axes, [names[k] for k in order], "speaker, least inflated first")
-        style.percent_axis(axes.yaxis, "difference, points of UAR")
-        style.legend(figure, axes, 3)
+    figure = speaker_dots(
+        100 * table[:, order], [names[k] for k in order], systems, "speaker, least inflated first",
+        "difference, points of UAR", zero=True,
+    )  # fmt: skip
     told = "; ".join(
         f"{system} {100 * table[j].min():+.0f} to {100 * table[j].max():+.0f}, above 0 for "
         f"{int((table[j] > 0).sum())} of {len(names)}"

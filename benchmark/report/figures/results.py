@@ -116,14 +116,8 @@ def speakers(systems: Sequence[str], runs: Sequence[Run], classes: int) -> Drawi
         for k in order
         for j, system in enumerate(systems)
     ]
-    with style.canvas(2.4) as (figure, axes):
-        for j, system in enumerate(systems):
-            axes.plot(
-                100 * table[j, order], style.marker(j), color=style.colour(j), label=system, markersize=3
-            )
-        speaker_axis(axes, [names[k] for k in order], "test speaker, hardest first")
-        style.percent_axis(axes.yaxis, "UAR, %")
-        style.legend(figure, axes, 3)
+    label = "test speaker, hardest first"
+    figure = speaker_dots(100 * table[:, order], [names[k] for k in order], systems, label, "UAR, %")
     told = "; ".join(
         f"{system} {100 * table[j].min():.0f} to {100 * table[j].max():.0f}"
         for j, system in enumerate(systems)
@@ -166,11 +160,35 @@ def reliability(system: str, runs: Sequence[Run]) -> Drawing:
     return Drawing(f"reliability-{system}", f"Reliability of {system}", alt, rows, figure)
 
 
-def speaker_axis(axes: Any, names: Sequence[str], label: str) -> None:
-    """Name the speakers along the axis, as long as there is room for them."""
+def speaker_dots(
+    values: np.ndarray,
+    names: Sequence[str],
+    systems: Sequence[str],
+    label: str,
+    unit: str,
+    zero: bool = False,
+) -> Any:
+    """Return a figure with a dot for each speaker and system; speakers are named where there is room.
+
+    Args:
+        values: (systems, speakers), in the order of `names`.
+        names: of the speakers.
+        systems: their names.
+        label: of the speakers' axis.
+        unit: label of the values' axis.
+        zero: whether a line marks 0.
+    """
     shown = names if len(names) <= NAMED else ()
-    axes.set_xticks(range(len(shown)), shown, rotation=90)
-    axes.set_xlabel(label)
+    with style.canvas(2.4) as (figure, axes):
+        if zero:
+            axes.axhline(0, color=style.GREY, linewidth=0.8, linestyle="--")
+        for j, system in enumerate(systems):
+            axes.plot(values[j], style.marker(j), color=style.colour(j), label=system, markersize=3)
+        axes.set_xticks(range(len(shown)), shown, rotation=90)
+        axes.set_xlabel(label)
+        style.percent_axis(axes.yaxis, unit)
+        style.legend(figure, axes, 3)
+    return figure
 
 
 def by_speaker(runs: Sequence[Run], names: Sequence[str], classes: int) -> np.ndarray:
