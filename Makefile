@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 DEMO := $(if $(ROOT),demo-ravdess,demo)
+DEMOS := results/demos
 
 .PHONY: install demo test check perf lock clean
 
@@ -19,8 +20,8 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $@
 
 demo: install  ## a searched, sealed comparison of all families; `make demo ROOT=…` on RAVDESS, at the same budget
-	rm -rf results/$(DEMO)
-	$(BIN)/serbench run benchmark/studies/demo.yaml --name $(DEMO) \
+	rm -rf $(DEMOS)/$(DEMO)  # not in results/, whose openings.csv counts what studies opened
+	$(BIN)/serbench run benchmark/studies/demo.yaml --name $(DEMO) --out $(DEMOS) \
 		$(if $(ROOT),--corpus ravdess --root "$(ROOT)")
 
 test: install  ## everything but the measurements
@@ -42,4 +43,4 @@ lock: install  ## write requirements.lock anew from pyproject.toml, keeping the 
 		--no-emit-index-url --no-header --no-annotate --output-file requirements.lock
 
 clean:  ## what can be made again; bundles stay, but for the demo's
-	rm -rf .venv *.egg-info build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache results/demo results/demo-ravdess
+	rm -rf .venv *.egg-info build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache $(DEMOS)

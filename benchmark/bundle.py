@@ -34,7 +34,7 @@ WORKING = ("journal.jsonl", ".tune", ".lock", ".owner")  # of a driver at work: 
 REQUIRED = (
     *("study.yaml", "environment.json", "corpus.json", "manifest.csv", "splits.json", "audit.json"),
     *("leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex", "pairwise.csv"),
-    *("validation.csv", "validation.md", "README.md"),
+    *("validation.csv", "validation.md", "breakdowns.csv", "breakdowns.md", "croissant.json", "README.md"),
 )
 RUN_FILES = ("predictions.csv", "history.csv", "result.json")
 SEARCH_FILES = ("space.yaml", "trials.csv", "steps.csv", "best.json")
@@ -55,6 +55,15 @@ def require(folder: Path) -> None:
 def read_study(bundle: Path) -> dict[str, Any]:
     """Read study.yaml."""
     return space.load_yaml(bundle / "study.yaml")
+
+
+def read_spaces(bundle: Path) -> dict[str, space.Space]:
+    """Return the search space of each searched system."""
+    found: dict[str, space.Space] = {}
+    for path in sorted(bundle.glob("searches/*/fold-*/space.yaml")):
+        if path.parts[-3] not in found:
+            found[path.parts[-3]] = space.load(path)
+    return found
 
 
 def write_run(
@@ -167,27 +176,6 @@ def best_trial(trials: Iterable[dict[str, str]]) -> dict[str, str] | None:
     """Return the row of a trials.csv that is selected: complete, best score, the earliest on a tie."""
     complete = (t for t in trials if t["state"] == "COMPLETE" and t["score"])
     return min(complete, key=lambda t: (-float(t["score"]), int(t["number"])), default=None)
-
-
-def write_card(bundle: Path) -> None:
-    """Write README.md: the table, how often test parts were opened, what stands where, how to check it."""
-    name, openings = read_study(bundle)["name"], bundle.parent / "openings.csv"
-    lines = read_csv(openings) if openings.exists() else []
-    fingerprint = read_json(bundle / "splits.json")["fingerprint"]
-    opened = sum(line["fingerprint"] == fingerprint for line in lines)
-    table = (bundle / "leaderboard.md").read_text(encoding="utf-8")
-    write_text(
-        bundle / "README.md",
-        f"# {name}\n\n{table}\n"
-        f"Test parts of this split were opened {opened} times in this results folder (`openings.csv`), "
-        "a fold at a time.\n\n"
-        "`leaderboard.csv` holds every column, `per_class/` every class, `pairwise.csv` the paired tests, "
-        "`validation.md` what the searches and the random baseline reached, `runs/` every prediction, "
-        "`searches/` every trial, `study.yaml` the study itself. From the project's folder:\n\n"
-        f"    (cd results/{name} && sha256sum -c SHA256SUMS)    # nothing was changed\n"
-        f"    serbench verify results/{name}    # every number follows from the predictions\n"
-        f"    serbench run results/{name}/study.yaml --root CORPUS --name {name}-again    # again\n",
-    )
 
 
 def is_sealed(bundle: Path) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 import re
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +20,19 @@ KINDS = ("corpora", "protocols", "features", "families", "metrics")
 
 
 class _Parser(argparse.ArgumentParser):
+    commands: Mapping[str, argparse.ArgumentParser]
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; an unknown option is an error of its command, with the nearest one that there is."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            command = self.commands[found.command]
+            known = re.findall(r"--[a-z][\w-]*", command.format_help())
+            near = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1, cutoff=0.75)
+            hint = f", did you mean {near[0]}?" if near else ""
+            command.error(f"unknown argument {unknown[0]}{hint}")
+        return found
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}: see `{self.prog} --help`")
 
@@ -46,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"serbench {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parser.commands = commands.choices
 
     def add(name: str, text: str, json_output: bool = True) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
@@ -187,7 +202,7 @@ def run_prepare(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_run(args: argparse.Namespace) -> dict[str, Any]:
     """Run a study to a sealed bundle and print its leaderboard."""
-    from benchmark import study
+    from benchmark import records, study
     from benchmark.environment import gpus
     from benchmark.report import leaderboard
     from benchmark.spec import at_hand, resolve
@@ -207,7 +222,7 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
         out=args.out, cache=_cache(args), root=args.root, address=args.address, storage=args.storage,
         mlflow=args.mlflow, resume=args.resume, strict=args.strict,
     )  # fmt: skip
-    folder = study.run(spec, place, frozen)
+    folder = study.run(spec, place, records.frozen_inputs(args.study, frozen) if frozen else None)
     rows = leaderboard.read(folder)
     if not args.json:
         print(leaderboard.text(rows, f"\n{leaderboard.read_caption(folder)}"))
@@ -217,7 +232,7 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_report(args: argparse.Namespace) -> dict[str, Any]:
     """Rebuild the tables of a verified bundle, or compare several."""
-    from benchmark import bundle
+    from benchmark import bundle, card
     from benchmark.report import leaderboard
 
     if len(args.bundles) > 1:
@@ -229,7 +244,7 @@ def run_report(args: argparse.Namespace) -> dict[str, Any]:
     if problems:
         raise SerbenchError(f"{folder} does not verify, so nothing was rebuilt: {problems[0]}")
     rows = leaderboard.write(folder)
-    bundle.write_card(folder)
+    card.write(folder)
     bundle.seal(folder)
     if not args.json:
         print(leaderboard.text(rows))

@@ -15,7 +15,14 @@ from typing import Any
 from benchmark.schema import SerbenchError
 
 TOLERANCE = 1e-9  # of a number that is computed again
-ROW_NAMES = ("system", "system_a", "system_b", "class")  # the columns that name a row of a table
+ROW_NAMES = (
+    "column",
+    "group",
+    "system",
+    "system_a",
+    "system_b",
+    "class",
+)  # columns that name a row
 _FORMULA = tuple("=+-@\t\r")  # a spreadsheet would run a cell that starts so
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark import audio, bundle, prepare, registry, space
 from benchmark.files import read_json
-from benchmark.schema import SerbenchError
+from benchmark.schema import SerbenchError, of_system
 from benchmark.scores import PUBLISHED
 from benchmark.sequences import Sequences
 
@@ -22,14 +22,18 @@ def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path
 
     Args:
         folder: the bundle; its models lie in `<folder>/models` or in the cache, under the study's digest.
-        system: a row of its leaderboard.
+        system: a row of its leaderboard, or a family that it has once: `cnn` for `cnn@audioset`.
         clips: audio files of any length and sample rate.
         cache_folder: of models and pretrained weights.
 
     Raises:
-        UsageError: no such system. SerbenchError: its models are not on this machine.
+        UsageError: no such system. SerbenchError: its models are not on this machine, or were trained on
+            features that this version or these weights don't make.
     """
     study, classes = bundle.read_study(folder), read_json(folder / "corpus.json")["classes"]
+    variants = [name for name in study["systems"] if of_system(name)[0] == system]
+    if system not in study["systems"] and len(variants) == 1:
+        system = variants[0]
     searched = system.removesuffix(PUBLISHED)
     registry.closest(searched, study["systems"], "system of this bundle")
     found = space.parse(study["spaces"][searched], searched)
@@ -39,6 +43,12 @@ def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path
         raise SerbenchError(
             f"{folder} holds no models, they lie where its study ran: {places[1]} has none of {system}; "
             f"run it again: serbench run {folder / 'study.yaml'} --name {study['name']}-again"
+        )
+    trained_on = study["digests"]["features"][found.features]
+    if prepare.feature_digest(found.features, cache_folder) != trained_on:
+        raise SerbenchError(
+            f"{system} was trained on {found.features} that this version, or the weights in {cache_folder}, "
+            f"don't make: use the commit in {folder / 'environment.json'} and the weights of its study"
         )
     features: list[np.ndarray] = []
     rows: list[dict[str, Any]] = []

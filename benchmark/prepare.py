@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import shutil
 import tempfile
 from collections import Counter, defaultdict
@@ -69,7 +70,7 @@ def prepare(
     results = map(inspect, clips) if len(clips) < FEW else spread(inspect, clips)
     heard = list(_shown(results, f"checking {name}", len(clips)))
     bad = [result for result in heard if isinstance(result, Quarantined)]
-    _refuse_bad(bad, len(clips), 0 if strict else max_bad)
+    _refuse_bad(bad, len(clips), 0 if strict else max_bad, "leave --strict out" if strict else "")
 
     decoded = [result for result in heard if isinstance(result, Utterance)]
     contradicting = _two_labels(decoded, allow_modified)
@@ -247,12 +248,14 @@ def _shown(results: Iterable[Result], what: str, total: int, done: int = 0) -> I
     return track(results, what, total, done, console=console, disable=not console.is_terminal)
 
 
-def _refuse_bad(bad: Sequence[Quarantined], total: int, limit: float) -> None:
+def _refuse_bad(bad: Sequence[Quarantined], total: int, limit: float, otherwise: str = "") -> None:
     if len(bad) > limit * total:
+        share = math.ceil(1000 * len(bad) / total) / 1000
+        otherwise = otherwise or f"go on without them with --max-bad {share:g}"
         counts = ", ".join(f"{n} {reason}" for reason, n in sorted(Counter(q.reason for q in bad).items()))
         raise SerbenchError(
             f"{len(bad)} of {total} files can't be used ({counts}), allowed are {limit:.0%}; the first is "
-            f"{bad[0].path}: {bad[0].reason}, {bad[0].detail}; mend or remove them"
+            f"{bad[0].path}: {bad[0].reason}, {bad[0].detail}; mend them, or {otherwise}"
         )
 
 

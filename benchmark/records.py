@@ -10,7 +10,7 @@ import yaml
 
 from benchmark import files, prepare, space
 from benchmark.journal import COMPLETE, State, TrialRecord, read
-from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest
+from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest, of_system
 
 if TYPE_CHECKING:
     from benchmark.study import Study
@@ -18,15 +18,20 @@ if TYPE_CHECKING:
 TRIAL_COLUMNS = ("trial_id", "number", "state", "reason", "score", "steps", "seconds")
 
 
-def refuse_change(before: Mapping[str, Any], now: Mapping[str, Any], what: str) -> None:
+def refuse_change(
+    before: Mapping[str, Any],
+    now: Mapping[str, Any],
+    what: str,
+    otherwise: str = "start a new study with --name",
+) -> None:
     """Raise SerbenchError with the first differences if the frozen values are not those of now."""
     old, new = _flat(before), _flat(now)
     changed = [key for key in sorted(old | new) if old.get(key) != new.get(key)]
     if changed:
         shown = "; ".join(f"{key}: {_short(old.get(key))} → {_short(new.get(key))}" for key in changed[:3])
+        shown += f"; and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise SerbenchError(
-            f"{what} was made with other inputs and can't go on ({shown}): "
-            "restore them, or start a new study with --name"
+            f"{what} was made with other inputs and can't go on ({shown}): restore them, or {otherwise}"
         )
 
 
@@ -39,6 +44,25 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def _short(value: Any) -> str:
     text = str(value)
     return text if len(text) <= 24 else text[:12] + "…"
+
+
+def frozen_inputs(path: Path, digests: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a study file was frozen with, so that a refusal can name the clips that differ.
+
+    That is its digests and, where its bundle's manifest is beside it, the digest of every clip by id.
+    """
+    manifest = path.with_name("manifest.csv")
+    if not digests or not manifest.exists():
+        return dict(digests)
+    rows = (row for row in files.read_csv(manifest) if row["status"] == "accepted")
+    return {"clips": {row["id"]: row["digest"] for row in rows}, **digests}
+
+
+def refuse_other_inputs(frozen: Mapping[str, Any], study: Study) -> None:
+    """Raise SerbenchError where a study comes out with other inputs than its file was frozen with."""
+    clips = {"clips": {clip.id: clip.digest for clip in study.corpus.utterances}} if "clips" in frozen else {}
+    otherwise = "take `digests` out of a copy of the file, which is another study then"
+    refuse_change(frozen, {**clips, **study.digests}, "the study file", otherwise)
 
 
 def freeze(
@@ -199,7 +223,7 @@ def _events(folder: Path, sampler: str) -> Iterator[dict[str, Any]]:
             if (place / name).exists():
                 labels = {
                     "search": f"{system}/fold-{fold}/{used}", "system": system,
-                    "family": system.partition("@")[0], "fold": fold, "sampler": used,
+                    "family": of_system(system)[0], "fold": fold, "sampler": used,
                 }  # fmt: skip
                 yield {"event": "search_started", **labels}
                 for row in files.read_csv(place / name):

@@ -170,3 +170,13 @@ class FeatureTable:
         """Return the rows or sequences of `ids`, in that order."""
         position = {id_: row for row, id_ in enumerate(self.ids)}
         return self.values[[position[id_] for id_ in ids]]
+
+
+def of_system(system: str) -> tuple[str, str, int]:
+    """Return a system's family, its pretraining ("" where it names none) and which of its searches it is.
+
+    `cnn@audioset.2` is the second search of `cnn@audioset`; a system without a number is its first and only.
+    """
+    name, _, search = system.rpartition(".") if system.rpartition(".")[2].isdigit() else (system, "", "1")
+    family, _, pretraining = name.partition("@")
+    return family, pretraining, int(search)

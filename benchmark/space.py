@@ -178,6 +178,11 @@ class Space:
     weights: Mapping[str, str] = field(default_factory=dict)  # pretraining → its name for `fetch`
 
     @property
+    def unpublished(self) -> bool:
+        """Whether the published configuration is assumed from end to end: the reference study has none."""
+        return set(self.published_params) <= set(self.assumed)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the content: comments and layout don't count, the order of parameters does."""
         content = {**asdict(self), "text": ""}

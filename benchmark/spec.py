@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from benchmark import fetch, protocols, registry, space
-from benchmark.schema import SCHEMA_VERSION, SerbenchError, UsageError, digest
+from benchmark.schema import SCHEMA_VERSION, SerbenchError, UsageError, digest, of_system
 from benchmark.space import Space
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
@@ -63,7 +63,7 @@ class StudySpec:
 
     def space(self, system: str) -> Space:
         """Return the search space of `system`."""
-        name, _, pretraining = system.partition("@")
+        name, pretraining, _ = of_system(system)
         found = space.parse(self.spaces[system], f"{system}.yaml", registry.family(name))
         return replace(found, pretraining=pretraining) if pretraining else found
 
@@ -109,15 +109,16 @@ def read_spaces(systems: tuple[str, ...], folder: Path | None) -> dict[str, str]
     """Return system → text of its YAML in `folder` (default: the packaged spaces), `<system>` or `<family>`.
 
     A bare family that has pretrained weights is named with its default: `cnn` is `cnn@audioset`.
+    `svm.2` is a second search of `svm`: what differs between them is what chance in a search does.
 
     Raises:
         UsageError: unknown family or pretraining. SerbenchError: an invalid YAML, with file and line.
     """
     texts = {}
     for system in systems:
-        family, _, pretraining = system.partition("@")
+        family, pretraining, search = of_system(system)
         registry.closest(family, registry.names("families"), "family")
-        own = (folder or SPACES) / f"{system}.yaml"
+        own = (folder or SPACES) / f"{family}@{pretraining}.yaml"
         path = own if own.exists() else (folder or SPACES) / f"{family}.yaml"
         loaded = space.load(path, registry.family(family))
         default = loaded.pretraining or "none"
@@ -126,9 +127,9 @@ def read_spaces(systems: tuple[str, ...], folder: Path | None) -> dict[str, str]
             raise UsageError(
                 f"{family} has no pretraining {pretraining!r}: its space offers {', '.join(offered)}"
             )
-        named = system if pretraining else f"{family}@{default}"
         # without weights svm@none is svm, but svm@audioset has a space of its own
-        texts[named if loaded.weights else path.stem] = loaded.text
+        named = f"{family}@{pretraining or default}" if loaded.weights else path.stem
+        texts[f"{named}.{search}" if system.endswith(f".{search}") else named] = loaded.text
     return texts
 
 
@@ -144,7 +145,7 @@ def known_systems(folder: Path | None = None) -> tuple[str, ...]:
 
 def needed_weights(system: str, found: Space) -> tuple[str, ...]:
     """Return the names of the pretrained weights that a system and its features need."""
-    pretraining = system.partition("@")[2] or found.pretraining or "none"
+    pretraining = of_system(system)[1] or found.pretraining or "none"
     modules = map(registry.feature, found.features.split("+"))
     names = (found.weights.get(pretraining), *(getattr(module, "WEIGHTS", None) for module in modules))
     return tuple(dict.fromkeys(name for name in names if name))

@@ -13,13 +13,24 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmark import audit, bundle, cluster, environment, evaluation, files, prepare, protocols, records
+from benchmark import (
+    audit,
+    bundle,
+    card,
+    cluster,
+    environment,
+    evaluation,
+    files,
+    prepare,
+    protocols,
+    records,
+)
 from benchmark.evaluation import MAJORITY, Fitted, Refit
 from benchmark.journal import Journal
 from benchmark.networks.weights import read_weights
 from benchmark.progress import StudyProgress, step
 from benchmark.report import leaderboard
-from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError
+from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError, of_system
 from benchmark.scores import PUBLISHED
 from benchmark.space import Space
 from benchmark.spec import StudySpec, needed_weights
@@ -79,7 +90,7 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
     """Run `spec` to a sealed bundle and return its folder.
 
     Args:
-        frozen: the digests of the study file that `spec` came from; they must come out the same.
+        frozen: what the study file was frozen with (`records.frozen_inputs`); it must come out the same.
 
     Raises:
         SerbenchError: bad input, a leak, a refused resume, or a search in which every trial failed.
@@ -97,7 +108,7 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
         )
     study = plan(spec, place)
     if frozen:
-        records.refuse_change(dict(frozen), dict(study.digests), "the study file")
+        records.refuse_other_inputs(frozen, study)
     report = audit.audit(study.corpus, study.split)
     audit.refuse(report)
     with contextlib.ExitStack() as stack:
@@ -125,7 +136,7 @@ def run(spec: StudySpec, place: Place, frozen: Mapping[str, Any] | None = None) 
         for fold in study.split.folds:
             evaluate(study, fold, place, journal, parts, weights, best, keep)
         leaderboard.write(folder)
-        bundle.write_card(folder)
+        card.write(folder)
         bundle.seal(folder)
     tidy(folder, place.storage)
     return folder
@@ -260,10 +271,10 @@ def refits(
     for seed in range(1, study.spec.seeds + 1):
         for system in study.spec.systems:
             space = on_cluster(study.spec.space(system), room)
-            for row, params in (
-                (system, best[system, fold.number]),
-                (f"{system}{PUBLISHED}", space.published_params),
-            ):
+            rows = [(system, best[system, fold.number])]
+            if of_system(system)[2] == 1:  # of several searches of one system, the first brings it
+                rows.append((f"{system}{PUBLISHED}", space.published_params))
+            for row, params in rows:
                 yield Refit(
                     row, space.family, space.pretraining or "none", space.features, fold.number, seed,
                     space.configuration(params), space.resources["cpus"], space.resources["gpus"],

@@ -9,6 +9,7 @@ import numpy as np
 import yaml
 
 from benchmark import bundle, files
+from benchmark import card as results_card
 from benchmark.prepare import manifest_rows
 from benchmark.report import leaderboard
 from benchmark.schema import SCHEMA_VERSION, Corpus, CorpusCard, Fold, Split, Utterance
@@ -126,7 +127,7 @@ def make_bundle(
             if system in systems:
                 _write_search(folder / "searches" / system / f"fold-{fold.number}")
     leaderboard.write(folder, pictures=pictures)
-    bundle.write_card(folder)
+    results_card.write(folder)
     if seal:
         bundle.seal(folder)
     return folder

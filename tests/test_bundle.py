@@ -11,7 +11,7 @@ from helpers import make_bundle, make_corpus, make_run, make_split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmark import bundle, files, scores
+from benchmark import bundle, card, files, scores
 from benchmark.report import leaderboard
 from benchmark.schema import SerbenchError
 
@@ -203,7 +203,7 @@ def test_the_card_counts_the_openings_of_this_split(made):
     files.write_csv(
         made.parent / "openings.csv", ["fingerprint"], [{"fingerprint": f} for f in (fingerprint, "x")]
     )
-    bundle.write_card(made)
+    card.write(made)
     assert "were opened 1 times" in (made / "README.md").read_text()
 
 
@@ -236,7 +236,7 @@ def test_a_failed_write_leaves_all_old_files(tmp_path):
 
 def test_report_and_verify_load_no_heavy_library():
     code = (
-        "import sys, benchmark.bundle, benchmark.report.leaderboard; "
+        "import sys, benchmark.bundle, benchmark.card, benchmark.report.leaderboard; "
         "print([m for m in ('torch', 'ray', 'mlflow', 'optuna', 'sklearn', 'soundfile', 'matplotlib') "
         "if m in sys.modules])"
     )
@@ -320,8 +320,8 @@ def test_costs_refuse_a_space_that_no_search_could_have_had(made):
 
 
 def test_the_cards_commands_run_from_the_projects_folder_and_write_nothing_into_the_bundle(made):
-    bundle.write_card(made)
-    card = (made / "README.md").read_text()
-    assert "serbench verify results/made " in card and "cd results/made && sha256sum -c SHA256SUMS" in card
-    assert "serbench run results/made/study.yaml --root CORPUS --name made-again" in card
-    assert "`validation.md`" in card
+    card.write(made)
+    text = (made / "README.md").read_text()
+    assert "serbench verify results/made " in text and "cd results/made && sha256sum -c SHA256SUMS" in text
+    assert "serbench run results/made/study.yaml --root CORPUS --name made-again" in text
+    assert "`validation.md`" in text

@@ -149,14 +149,38 @@ def test_a_damaged_archive_leaves_nothing(archive, tmp_path):
 
 def test_weights_come_from_a_file_and_stay_in_the_cache(tmp_path):
     source = tmp_path / "some.safetensors"
-    save_file({"a": np.ones(3, np.float32)}, source)
+    save_file({"features.16.0.weight": np.ones((384, 64, 1, 1), np.float32)}, source)
     path = fetch.fetch("mn04-audioset", tmp_path / "cache", source)
     assert path == tmp_path / "cache" / "weights" / "mn04-audioset" / "some.safetensors"
     assert path.read_bytes() == source.read_bytes()
+    assert fetch.fetch("mn04-audioset", tmp_path / "cache", source) == path
+    save_file({"features.16.0.weight": np.zeros((384, 64, 1, 1), np.float32)}, source)
+    with pytest.raises(SerbenchError, match=r"in the cache already, .* is another file: .* delete"):
+        fetch.fetch("mn04-audioset", tmp_path / "cache", source)
     source.unlink()
     assert fetch.fetch("mn04-audioset", tmp_path / "cache") == path
     assert fetch.weights("mn04-audioset", tmp_path / "cache") == path
     assert fetch.weights("ast-audioset", tmp_path / "cache") is None
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    source = tmp_path / "model.safetensors"
+    save_file({"conv_stem.weight": np.ones((16, 3, 3, 3), np.float32)}, source)
+    with pytest.raises(SerbenchError, match=r"must hold features\.16\.0\.weight .* hold conv_stem\.weight"):
+        fetch.fetch("mn04-audioset", tmp_path / "cache", source)
+    assert fetch.weights("mn04-audioset", tmp_path / "cache") is None
+
+
+def test_any_network_of_timm_is_fetched_by_its_name_on_the_hub(tmp_path):
+    source = tmp_path / "model.safetensors"
+    save_file({"conv1.weight": np.ones((64, 3, 7, 7), np.float32)}, source)
+    name = "timm/resnet18.a1_in1k"
+    assert fetch.entry_of(name).url.endswith("/timm/resnet18.a1_in1k/resolve/main/model.safetensors")
+    path = fetch.fetch(name, tmp_path / "cache", source)
+    assert fetch.weights(name, tmp_path / "cache") == path
+    assert fetch.command(name) == f"serbench fetch {name}"
+    with pytest.raises(UsageError, match="unknown thing to fetch 'tim/resnet18'"):
+        fetch.fetch("tim/resnet18", tmp_path / "cache", source)
 
 
 def test_weights_that_are_none_leave_nothing_in_the_cache(tmp_path):
@@ -195,5 +219,6 @@ def test_bare_systems_are_those_whose_weights_are_at_hand(tmp_path):
 
 def test_a_bare_family_with_pretrained_weights_is_its_default():
     assert list(spec.read_spaces(("cnn", "ast@none", "svm"), None)) == ["cnn@audioset", "ast@none", "svm"]
+    assert list(spec.read_spaces(("svm@none", "svm@audioset"), None)) == ["svm", "svm@audioset"]
     with pytest.raises(UsageError, match="cnn has no pretraining 'audiset': its space offers audioset, none"):
         spec.read_spaces(("cnn@audiset",), None)

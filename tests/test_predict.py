@@ -28,7 +28,9 @@ def tone(path: Path, seconds: float, rate: int, hertz: float = 200) -> Path:
 def made(tmp_path: Path) -> Path:
     """A bundle with an svm, two of whose models lie in the cache."""
     folder = make_bundle(tmp_path, systems={"svm": 0.7})
-    study = dict(bundle.read_study(folder)) | {"digests": {"study": "d1"}}
+    study = dict(bundle.read_study(folder)) | {
+        "digests": {"study": "d1", "features": {"functionals": registry.feature("functionals").digest()}}
+    }
     study["spaces"] = {"svm": (SPACES / "svm.yaml").read_text()}
     (folder / "study.yaml").write_text(yaml.safe_dump(study))
     columns = len(registry.feature("functionals").columns())
@@ -68,6 +70,28 @@ def test_models_beside_the_bundle_are_found_too(made, tmp_path):
     digest = bundle.read_study(made)["digests"]["study"]
     (tmp_path / "cache" / "models" / digest).rename(made / "models")
     assert predict(made, "svm", [clip], tmp_path / "elsewhere") == from_cache
+
+
+def test_features_of_another_version_are_refused(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry.feature("functionals"), "VERSION", 99)
+    with pytest.raises(SerbenchError, match=r"svm was trained on functionals that this version.* don't make"):
+        predict(made, "svm", [tone(tmp_path / "a.wav", 1, 16000)], tmp_path / "cache")
+
+
+def test_a_family_that_the_bundle_has_once_needs_no_pretraining_in_its_name(made, tmp_path):
+    study = yaml.safe_load((made / "study.yaml").read_text())
+    study |= {"systems": ["svm@none"], "spaces": {"svm@none": study["spaces"]["svm"]}}
+    (made / "study.yaml").write_text(yaml.safe_dump(study))
+    runs = tmp_path / "cache" / "models" / "d1" / "runs"
+    (runs / "svm").rename(runs / "svm@none")
+    clips = [tone(tmp_path / "a.wav", 1, 16000)]
+    assert predict(made, "svm", clips, tmp_path / "cache") == predict(
+        made, "svm@none", clips, tmp_path / "cache"
+    )
+    study["systems"] = ["svm@none", "svm@audioset"]
+    (made / "study.yaml").write_text(yaml.safe_dump(study))
+    with pytest.raises(UsageError, match="unknown system of this bundle 'svm'"):
+        predict(made, "svm", clips, tmp_path / "cache")
 
 
 def test_no_models_and_no_such_system(made, tmp_path):

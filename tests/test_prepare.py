@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import small
 import soundfile
+from pretrained import pretrained
 
-from benchmark import audio, cli, registry
-from benchmark.prepare import feature_table, manifest_rows, prepare
+from benchmark import audio, cli, fetch, registry
+from benchmark.prepare import feature_digest, feature_table, manifest_rows, prepare
 from benchmark.schema import SerbenchError, UsageError
 
 FEATURE = "functionals"
@@ -66,7 +67,8 @@ def test_more_than_one_per_cent_bad_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in" / "c005.wav").write_bytes(b"")
     corpus, _ = prepare("manifest", csv, tmp_path)
     assert [file.path for file in corpus.quarantined] == ["c005.wav"]
-    with pytest.raises(SerbenchError, match=r"1 of 101 files can't be used \(1 empty\).*c005\.wav"):
+    said = r"1 of 101 files can't be used \(1 empty\).*c005\.wav.*or leave --strict out"
+    with pytest.raises(SerbenchError, match=said):
         prepare("manifest", csv, tmp_path, strict=True)
     (tmp_path / "in" / "c006.wav").write_bytes(b"x")
     with pytest.raises(SerbenchError, match=r"2 of 101 .*\(1 empty, 1 not_audio\), allowed are 1%"):
@@ -134,6 +136,23 @@ def test_features_are_those_of_each_clip(tmp_path: Path) -> None:
         np.testing.assert_allclose(row, feature.extract(samples), rtol=1e-4, atol=1e-4)
 
 
+def test_joined_features_stand_beside_one_another_and_follow_the_weights(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    fetch.fetch("mn04-audioset", cache, pretrained())
+    corpus, root = prepare("manifest", small.write(tmp_path / "in"), tmp_path)
+    both = "functionals+audioset_embedding"
+    joined = feature_table(corpus, root, both, cache)
+    parts = [feature_table(corpus, root, name, cache) for name in both.split("+")]
+    assert np.array_equal(joined.values, np.hstack([part.values for part in parts]))
+    assert joined.columns == (*parts[0].columns, *parts[1].columns)
+    assert joined.values.shape[1] == len(joined.columns)
+    before = feature_digest(both, cache)
+    weights = fetch.weights("mn04-audioset", cache)
+    assert weights
+    weights.write_bytes(weights.read_bytes() + b" ")
+    assert feature_digest(both, cache) != before
+
+
 def test_only_what_is_missing_is_computed(tmp_path: Path) -> None:
     corpus, root = prepare("manifest", small.write(tmp_path / "in", clips=5), tmp_path)
     first = feature_table(corpus, root, FEATURE, tmp_path / "cache")
@@ -187,7 +206,9 @@ def test_the_share_of_bad_files_is_an_option(tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "in" / "c002.wav").write_bytes(b"")
     command = ["prepare", "manifest", "--root", str(csv), "--cache", str(tmp_path / "cache"), "--json"]
     assert cli.main(command) == 1
-    assert "allowed are 1%" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "allowed are 1%" in said and said.endswith("or go on without them with --max-bad 0.167\n")
+    assert cli.main([*command, "--max-bad", "0.167"]) == 0 and capsys.readouterr().out
     assert cli.main([*command, "--max-bad", "0.2"]) == 0
     assert json.loads(capsys.readouterr().out)["clips"] == 5
     for wrong in ("2", "-0.1", "nan"):

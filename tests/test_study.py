@@ -18,6 +18,7 @@ from benchmark import (
     evaluation,
     files,
     protocols,
+    records,
     registry,
     schema,
     search,
@@ -116,7 +117,6 @@ def test_a_sealed_bundle_is_never_overwritten(
     assert studies.content(finished.bundle) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -128,6 +128,9 @@ def test_a_sealed_bundle_is_never_overwritten(
         (["--corpus", "synthetic", "--families", "svm,svm"], "named twice: svm, svm"),
         (["--corpus", "synthetic", "--families", "svm@imagenet"], "no pretraining 'imagenet'"),
         ([], "run needs --corpus NAME"),
+        (["--familes", "svm"], "unknown argument --familes, did you mean --families?"),
+        (["--corpus", "synthetic", "--triels=3"], "unknown argument --triels=3, did you mean --trials?"),
+        (["--corpus", "synthetic", "--bogus"], "unknown argument --bogus: see `serbench run --help`"),
     ],
 )
 def test_a_mistaken_command_is_one_line_and_exit_status_2(
@@ -266,6 +269,25 @@ def test_the_digest_counts_what_a_number_depends_on_and_nothing_else(planned: st
 
 
 @pytest.mark.slow
+def test_a_study_file_on_another_corpus_names_the_clips_that_differ(
+    tmp_path: Path, corpus_csv: Path, own_cache: Path
+) -> None:
+    asked = spec.make_spec({"corpus": "manifest", "systems": ["svm"]})
+    planned = study.plan(asked, study.Place(out=tmp_path, cache=own_cache, root=corpus_csv))
+    records.freeze(tmp_path / "sealed", planned, {}, {}, resumed=False)
+    path = tmp_path / "sealed" / "study.yaml"
+    frozen = records.frozen_inputs(path, spec.read_study(path)[1])
+    records.refuse_other_inputs(frozen, planned)
+    assert records.frozen_inputs(tmp_path / "alone.yaml", planned.digests) == dict(planned.digests)
+    changed = {**frozen["clips"], "1-angry-0": "0" * 64, "9-angry-0": "1" * 64}
+    with pytest.raises(schema.SerbenchError) as raised:
+        records.refuse_other_inputs({**frozen, "clips": changed, "corpus": "f" * 64}, planned)
+    said = str(raised.value)
+    assert "clips.1-angry-0: 000000000000… → " in said
+    assert "clips.9-angry-0: 111111111111… → None" in said
+    assert "take `digests` out of a copy of the file" in said
+
+
 def test_only_the_chosen_folds_are_run(planned: study.Study, corpus_csv: Path, own_cache: Path) -> None:
     place = study.Place(out=own_cache, cache=own_cache, root=corpus_csv)
     some = study.plan(study.replace(planned.spec, folds=(2, 4)), place)

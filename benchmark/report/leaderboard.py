@@ -6,15 +6,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark import bundle, scores
+from benchmark import bundle, scores, statistics
 from benchmark.files import csv_text, differences, json_text, parse, read_csv, read_json, write_texts
 from benchmark.metrics import METRICS
-from benchmark.report import ablation, evidence, figures, formats, page, published
+from benchmark.report import (
+    ablation,
+    breakdowns,
+    croissant,
+    evidence,
+    figures,
+    formats,
+    page,
+    published,
+    reference,
+    repeats,
+)
 from benchmark.report.evidence import Evidence
 from benchmark.report.formats import Below, latex, markdown, markdown_text, percent, plain
 from benchmark.report.page import Picture, Sheet
 from benchmark.report.published import SHARES, Published
 from benchmark.schema import SCHEMA_VERSION
+from benchmark.scores import Run
 
 Row = Mapping[str, Any]
 Trials = Sequence[dict[str, str]]
@@ -43,10 +55,10 @@ def write(folder: Path, *, pictures: bool = True) -> list[dict[str, Any]]:
     """
     runs = bundle.read_runs(folder)
     tables = bundle.tables(folder, runs)
-    texts = files(folder, tables)
+    texts = files(folder, tables, runs)
     made: dict[str, str | bytes] = {**texts}
     if pictures:
-        made |= _pictures(evidence.read(folder, tables, runs), texts)
+        made |= _pictures(evidence.read(folder, tables, runs), texts, _unpublished(folder))
     write_texts(folder, made)
     for old in folder.glob("figures/*"):  # of systems that are not there any more
         if pictures and f"figures/{old.name}" not in made:
@@ -54,7 +66,7 @@ def write(folder: Path, *, pictures: bool = True) -> list[dict[str, Any]]:
     return tables.leaderboard
 
 
-def _pictures(known: Evidence, texts: Mapping[str, str]) -> dict[str, str | bytes]:
+def _pictures(known: Evidence, texts: Mapping[str, str], note: str) -> dict[str, str | bytes]:
     """Return the files of every figure and the page, relative path → content."""
     made: dict[str, str | bytes] = {}
     shown = []
@@ -65,16 +77,18 @@ def _pictures(known: Evidence, texts: Mapping[str, str]) -> dict[str, str | byte
         shown.append(Picture(drawing.name, drawing.title, drawing.alt, png, drawing.rows))
     about = caption(known.corpus, known.splits, known.tables)
     sources = {name: text for name, text in texts.items() if name.endswith(".tex") and "/" not in name}
-    made["report.html"] = page.html(known, about, _sheets(known, texts), shown, sources)
+    made["report.html"] = page.html(known, about, _sheets(known, texts, note), shown, sources)
     return made
 
 
-def _sheets(known: Evidence, texts: Mapping[str, str]) -> list[Sheet]:
-    """Return the tables of the page."""
+def _sheets(known: Evidence, texts: Mapping[str, str], note: str) -> list[Sheet]:
+    """Return the tables of the page; `note` is told of the leaderboard."""
     tables, others = known.tables, published.of(known.corpus["name"], known.splits["protocol"])
-    sheets = [Sheet("leaderboard", "Leaderboard", "", *table_of(tables.leaderboard))]
+    sheets = [Sheet("leaderboard", "Leaderboard", note, *table_of(tables.leaderboard))]
     if tables.pairwise:
         sheets.append(Sheet("pairwise", "Every two systems", PAIRS, *pairs_of(tables.pairwise)))
+    if found := repeats.rows(tables.leaderboard):
+        sheets.append(Sheet("repeats", "Several searches", repeats.ABOUT, *repeats.table(found)))
     if others:
         notes = " ".join(f"{other.note}." for other in others if other.kind == "note")
         note = f"{BESIDE}. {notes}".strip()
@@ -85,6 +99,14 @@ def _sheets(known: Evidence, texts: Mapping[str, str]) -> list[Sheet]:
             cells = [[_rounded(cell) for cell in row.values()] for row in rows]
             title = name.removesuffix(".csv").capitalize()
             sheets.append(Sheet(title.lower(), title, f"{name}, shares", list(rows[0]), cells, folded=True))
+    found = reference.rows(known.corpus["name"], known.splits["protocol"], tables.per_class)
+    if found:
+        note = f"{reference.ABOUT} {reference.DOUBTFUL}"
+        title = "Beside the reference study, per class"
+        sheets.append(Sheet("reference", title, note, *reference.cells(found), folded=True))
+    note = breakdowns.ABOUT.format(statistics.MIN_SPEAKERS)
+    for column, header, cells in breakdowns.tables(breakdowns.read(texts["breakdowns.csv"])):
+        sheets.append(Sheet(f"by-{len(sheets)}", f"By {column}", note, header, cells, folded=True))
     for system, rows in tables.per_class.items():
         title = f"{system}, per class, %"
         sheets.append(Sheet(f"class-{len(sheets)}", title, "", *_class_cells(rows), folded=True))
@@ -109,7 +131,8 @@ def verify(folder: Path) -> list[str]:
     """Check a bundle, then make every table again and compare it cell by cell; return one line a problem."""
     problems, tables = bundle.verify(folder), dict[str, str]()
     with bundle.noting(problems, "tables"):
-        tables = files(folder, bundle.tables(folder))
+        runs = bundle.read_runs(folder)
+        tables = files(folder, bundle.tables(folder, runs), runs)
     for name, text in tables.items():
         if not (folder / name).exists():
             problems.append(f"{name}: not there to compare; `serbench report` makes it")
@@ -120,10 +143,11 @@ def verify(folder: Path) -> list[str]:
     return problems
 
 
-def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
+def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str, str]:
     """Return every table of the bundle, relative path → text."""
     corpus, splits = read_json(folder / "corpus.json"), read_json(folder / "splits.json")
-    about, name = caption(corpus, splits, tables), bundle.read_study(folder)["name"]
+    about, study = caption(corpus, splits, tables), bundle.read_study(folder)
+    name, note = study["name"], _unpublished(folder)
     others = published.of(corpus["name"], splits["protocol"])
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -145,12 +169,31 @@ def files(folder: Path, tables: scores.Tables) -> dict[str, str]:
         out[f"per_class/{system}.tex"] = latex(brief[0], brief[1:], title, f"{name}-{system}")
     header, cells = table_of(tables.leaderboard)
     out["pairwise.csv"] = csv_text(scores.PAIR_COLUMNS, tables.pairwise)
-    out["leaderboard.md"] = markdown(header, cells, about) + _published_markdown(tables.leaderboard, others)
-    out["leaderboard.tex"] = latex(header, for_latex(cells), about, name, _below(tables.leaderboard, others))
+    out["leaderboard.md"] = (
+        markdown(header, cells, about)
+        + (f"\n{markdown_text(note)}\n" if note else "")
+        + _published_markdown(tables.leaderboard, others)
+    )
+    below = _below(tables.leaderboard, others)
+    out["leaderboard.tex"] = latex(header, for_latex(cells), f"{about} {note}".strip(), name, below)
     out |= ablation.files(folder, tables.ablation, about, name)
+    out |= repeats.files(tables.leaderboard, about, name)
+    order = [row["system"] for row in tables.leaderboard]
+    manifest = read_csv(folder / "manifest.csv")
+    out |= breakdowns.files(breakdowns.rows(runs, manifest, order, study["bootstrap_seed"]), about)
+    out |= reference.files(reference.rows(corpus["name"], splits["protocol"], tables.per_class), about)
+    out["croissant.json"] = croissant.text(corpus, (folder / "manifest.csv").read_bytes().decode())
     out["leaderboard.json"] = json_text(content)
     out["leaderboard.csv"] = csv_text(scores.COLUMNS, tables.leaderboard)
     return out
+
+
+def _unpublished(folder: Path) -> str:
+    """Say which published rows carry nothing that was published; empty where none is so."""
+    spaces = bundle.read_spaces(folder)
+    rows = ", ".join(f"{s}{scores.PUBLISHED}" for s in spaces if spaces[s].unpublished)
+    told = f"Nobody published {rows}: the reference study has no such system; usual defaults or ours."
+    return told if rows else ""
 
 
 def _validation(folder: Path) -> dict[str, str]:
@@ -165,12 +208,16 @@ def _validation(folder: Path) -> dict[str, str]:
         shown = [percent(row, name) for name in best]
         counts = [" / ".join(plain(row[f"{kind}{c}"]) for c in _COUNTS) for kind in ("", "random_")]
         cells.append([place.name, *shown, *counts])
+    beside = any(row["random_trials"] for row in rows)
     about = (
         "Inner-validation UAR of the best complete trial, mean over folds: of the search, which alone "
-        "selects, of the random search beside it at the same budget, and of the published configuration."
+        f"selects, {'of the random search beside it at the same budget, ' if beside else ''}"
+        "and of the published configuration."
     )
     counted = "trials / complete / pruned / failed"
     header = ["System", "Search %", "Random %", "Published %", f"Search: {counted}", f"Random: {counted}"]
+    if not beside:  # a study may leave the random search out
+        header, *cells = [[line[place] for place in (0, 1, 3, 4)] for line in (header, *cells)]
     columns = ["system", "searched", "random", "published", *_COUNTS, *(f"random_{c}" for c in _COUNTS)]
     return {"validation.csv": csv_text(columns, rows), "validation.md": markdown(header, cells, about)}
 

@@ -272,12 +272,12 @@ def _protocol(known: Evidence) -> str:
     )
 
 
-def bibtex(bundles: Sequence[Evidence]) -> str:
-    """Return what to cite for these numbers: the program with its bundles, and the corpus that all hold."""
-    corpus, told = bundles[0].corpus, []
-    for known in bundles:
-        study = known.study.get("digests", {}).get("study", "")
-        told.append(f"bundle {known.name}" + (f", study {study[:16]}" if study else ""))
+def bibtex(corpus: Mapping[str, Any], *studies: Mapping[str, Any]) -> str:
+    """Return what to cite for the numbers of bundles: the program with the bundles, and their corpus."""
+    told = []
+    for study in studies:
+        digest = study.get("digests", {}).get("study", "")
+        told.append(f"bundle {study['name']}" + (f", study {digest[:16]}" if digest else ""))
     where = "; ".join(told)
     doi = f",\n  doi = {{{corpus['doi']}}}" if corpus.get("doi") else ""
     return (
@@ -290,7 +290,10 @@ def bibtex(bundles: Sequence[Evidence]) -> str:
 
 def cite(bundles: Sequence[Evidence], sources: Mapping[str, str], check: str) -> str:
     """Return the section to copy from: BibTeX, LaTeX (file name → text), and `check`, HTML that says how."""
-    blocks = {"BibTeX": bibtex(bundles), **{f"LaTeX: {name}": text for name, text in sources.items()}}
+    blocks = {
+        "BibTeX": bibtex(bundles[0].corpus, *(known.study for known in bundles)),
+        **{f"LaTeX: {name}": text for name, text in sources.items()},
+    }
     told = "".join(
         f'<h3>{escape(title)}</h3><p><button class="copy" type="button" data-of="copy-{place}" hidden>Copy '
         f'<span class="quiet-name">{escape(title)}</span></button></p><pre id="copy-{place}" tabindex="0" '

@@ -60,6 +60,30 @@ def test_a_checkpoint_goes_on_with_the_numbers_of_an_unbroken_training(name, tmp
     assert np.array_equal(second.scores(unseen), unbroken.scores(unseen))
 
 
+def test_memory_that_ends_makes_the_transformer_compute_activations_twice(monkeypatch):
+    fit, _ = begun("ast", batch_size=32, checkpointing=False)
+    real = fit._loss
+
+    def limited(rows):
+        if len(rows) > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(rows)
+
+    monkeypatch.setattr(fit, "_loss", limited)
+    assert not fit.model.net.net.grad_checkpointing
+    assert math.isfinite(fit.step()["loss"])
+    assert fit.model.net.net.grad_checkpointing
+
+
+def test_clips_that_are_scored_again_stay_on_the_device():
+    fit, data, other = begun("cnn")[0], problem("cnn", 2).x, problem("cnn", 3).x
+    first = fit.scores(data)
+    held = fit._scored[1]
+    assert np.array_equal(fit.scores(data), first)
+    assert fit._scored[1] is held
+    assert np.array_equal(fit.scores(other), fit.model.predict_proba(other))
+
+
 def test_memory_that_ends_halves_the_batch_once_and_then_fails_the_trial(monkeypatch):
     fit, _ = begun("lstm", batch_size=32)
     sizes, real = [], fit._loss

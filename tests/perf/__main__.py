@@ -27,8 +27,8 @@ and stop goes from the first trial's begin to the last one's end, so that a seco
 start counts in it, on either side. Where the last column spans 1, the run does not tell which side is faster.
 
 Networks train on the CPU in float32. An epoch of the {fold} clips that a trial of RAVDESS trains on (one of 5
-folds and one of 3 inner folds held out) takes, at the medians above, the time below; the memory is that of a
-process that trains so and does nothing else, imports counted.
+folds and one of 3 inner folds held out) takes, at the medians above, the time below; the memory is the peak
+of the process, imports and the networks of all its runs counted.
 
 {epochs}
 

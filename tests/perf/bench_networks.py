@@ -6,22 +6,21 @@ through `registry.family("ast").start` against transformers' ASTForAudioClassifi
 its Trainer (fused AdamW), once on clips padded as ASTFeatureExtractor pads them, with zeros before they are
 normalised, to 1024 frames, once at the clips' own length.
 
-Both sides see the same batches and clip gradients; the alternative finds its batches ready in memory, this
-program cuts and rolls its own. At equal length the losses and what the trained networks say must agree; on
+Each side has a process of its own, as its user would: this program sets how its process keeps memory. Both
+see the same batches and clip gradients; the alternative finds its batches ready in memory, this program cuts
+and rolls its own. At equal length the losses and what the trained networks say must agree; on
 padded clips they differ by their nature, and only finite losses are asked. What a training starts from
 (network, features in memory) is made before the clock starts, anew for each run.
-
-`python bench_networks.py FAMILY ours|other FRAMES` trains once and prints its peak memory.
 """
 
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -62,10 +61,10 @@ Plain = tuple[nn.Module, Callable[[Tensor], Tensor], bool]  # network, its logit
 
 @dataclass
 class Trained:
-    """What a run leaves: the mean loss of its epoch, and the logits (n, classes) of frames (n, T, B)."""
+    """What a run tells: the mean loss of its epoch, and how long that took."""
 
     loss: float
-    logits: Callable[[Tensor], Tensor]
+    seconds: float
 
 
 @dataclass
@@ -79,7 +78,7 @@ class Work:
     weights: dict[str, np.ndarray] | None = None
     fits: list[Any] = field(default_factory=list)  # trainings of this program that may begin
     plain: list[Plain] = field(default_factory=list)  # networks of the alternative that may begin
-    seconds: dict[str, list[float]] = field(default_factory=dict)  # of each run of a side
+    logits: Callable[[Tensor], Tensor] | None = None  # of the network that was trained last
 
     @property
     def config(self) -> dict[str, Any]:
@@ -121,15 +120,24 @@ class Work:
             self.plain = [make(self.padded) for _ in range(runs)]
             assert self.ready  # drawn now, not while the clock runs
 
-    def through_this_program(self) -> Trained:
-        torch.set_flush_denormal(True)  # as its start did, which the other side undid
+    def train(self, side: str) -> Trained:
+        begun = perf_counter()
+        loss, self.logits = self.through_this_program() if side == "ours" else self.through_plain_loop()
+        return Trained(loss, perf_counter() - begun)
+
+    def said(self) -> np.ndarray:
+        """Return the trained network's logits (n, classes) of the first batch."""
+        with torch.inference_mode():
+            assert self.logits
+            return self.logits(self.ready[0][0]).numpy()
+
+    def through_this_program(self) -> tuple[float, Callable[[Tensor], Tensor]]:
         fit = self.fits.pop()
         loss = fit.step()["loss"]
         net = fit.model.net.eval()
-        return Trained(loss, lambda x: net(x, torch.full((len(x),), x.shape[1])))
+        return loss, lambda x: net(x, torch.full((len(x),), x.shape[1]))
 
-    def through_plain_loop(self) -> Trained:
-        torch.set_flush_denormal(False)
+    def through_plain_loop(self) -> tuple[float, Callable[[Tensor], Tensor]]:
         torch.set_num_threads(1)
         net, logits, fused = self.plain.pop()
         net.train()
@@ -145,24 +153,12 @@ class Work:
             optimizer.step()
             total += loss.item() * len(y)
         net.eval()
-        return Trained(total / self.count, logits)
+        return total / self.count, logits
 
-    def side(self, name: str, run: Callable[[], Trained]) -> Side:
-        def timed() -> Trained:
-            begun = perf_counter()
-            trained = run()
-            self.seconds.setdefault(name, []).append(perf_counter() - begun)
-            return trained
-
-        return Side(name, self.count, timed)
-
-    def same(self, ours: Trained, other: Trained) -> bool:
+    def same(self, ours: Trained, other: Trained, said: np.ndarray, other_said: np.ndarray) -> bool:
         if self.padded != self.frames:
             return math.isfinite(ours.loss) and math.isfinite(other.loss)
-        x = self.ready[0][0]
-        with torch.inference_mode():
-            own, peer = ours.logits(x), other.logits(x)
-        close = bool((own - peer).abs().max() < 0.05 * peer.std())
+        close = bool(np.abs(said - other_said).max() < 0.05 * other_said.std())
         return close and math.isclose(ours.loss, other.loss, rel_tol=1e-3)
 
 
@@ -186,20 +182,58 @@ def transformers_ast(frames: int) -> Plain:
     return net, lambda x: net(x).logits, True
 
 
-def peak(family: str, side: str, padded: int) -> str:
-    """Return the peak memory of a process that trains so once; Linux tells it, others don't."""
-    command = [sys.executable, __file__, family, side, str(padded)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return done.stdout.split("\n")[-2]
+class Worker:
+    """One side in a process of its own, with `runs` trainings made."""
+
+    def __init__(self, work: Work, side: str, runs: int) -> None:
+        pages = "THP_MEM_ALLOC_ENABLE"  # this program's wish of torch, which the alternative does not make
+        saved = os.environ.pop(pages, None)
+        if side == "other":
+            os.environ[pages] = "0"
+        self.pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        self.pool.submit(_prepare, work, side, runs).result()
+        os.environ.pop(pages, None)
+        if saved:
+            os.environ[pages] = saved
+        self.seconds: list[float] = []
+
+    def run(self) -> Trained:
+        trained = self.pool.submit(_train).result()
+        self.seconds.append(trained.seconds)
+        return trained
+
+    def said(self) -> np.ndarray:
+        return self.pool.submit(_said).result()
+
+    def end(self) -> str:
+        """End the process; return its peak memory."""
+        told = self.pool.submit(_peak).result()
+        self.pool.shutdown()
+        return told
 
 
-def train_once(family: str, side: str, padded: str) -> None:
-    work = Work(family, padded=int(padded))
-    work.prepare(side, 1)
-    (work.through_this_program if side == "ours" else work.through_plain_loop)()
+_HERE: list[Any] = []  # in a worker's process: its work and side
+
+
+def _prepare(work: Work, side: str, runs: int) -> None:
+    work.prepare(side, runs)
+    _HERE[:] = [work, side]
+
+
+def _train() -> Trained:
+    work, side = _HERE
+    return work.train(side)
+
+
+def _said() -> np.ndarray:
+    return _HERE[0].said()
+
+
+def _peak() -> str:
+    """Return the peak memory of this process; Linux tells it, others don't."""
     status = Path("/proc/self/status")  # getrusage's maximum would hold the parent's, too
     found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    print(f"{int(found[1]) / 2**20:.2f} GiB" if found else "not told")
+    return f"{int(found[1]) / 2**20:.2f} GiB" if found else "not told"
 
 
 def comparisons(tiny: bool = False) -> Iterator[Comparison]:
@@ -215,15 +249,15 @@ def comparisons(tiny: bool = False) -> Iterator[Comparison]:
         if family == "ast":
             given = transformers_ast(length)[0].state_dict()
             work.weights = {name: value.numpy() for name, value in given.items()}
-        for side in ("ours", "other"):
-            work.prepare(side, 1 if tiny else REPEATS + 1)
-        sides = work.side(ours, work.through_this_program), work.side(other, work.through_plain_loop)
+        runs = 1 if tiny else REPEATS + 1
+        own, peer = (Worker(work, side, runs) for side in ("ours", "other"))
         title = f"{what} training, {frames} × {BANDS}, batches of {work.config['batch_size']}"
-        yield Comparison(title, "clips", *sides, work.same)
-        told = [f"{median(work.seconds[s.name][-REPEATS:]) / work.count * FOLD:.0f} s" for s in sides]
-        peaks = ["–"] * 2 if tiny else [peak(family, side, length) for side in ("ours", "other")]
+        sides = Side(ours, work.count, own.run), Side(other, work.count, peer.run)
+
+        def same(a: Trained, b: Trained, work: Work = work, sides: tuple[Worker, ...] = (own, peer)) -> bool:
+            return work.same(a, b, *(side.said() for side in sides))
+
+        yield Comparison(title, "clips", *sides, same)
+        told = [f"{median(side.seconds[-REPEATS:]) / work.count * FOLD:.0f} s" for side in (own, peer)]
+        peaks = [side.end() for side in (own, peer)]
         EPOCHS.append(f"| {title} | {ours}: {told[0]} | {peaks[0]} | {other}: {told[1]} | {peaks[1]} |")
-
-
-if __name__ == "__main__":
-    train_once(*sys.argv[1:])
