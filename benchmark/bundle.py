@@ -29,7 +29,7 @@ from benchmark.files import (
     write_text,
     write_texts,
 )
-from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest
+from benchmark.schema import SCHEMA_VERSION, SerbenchError, UsageError, digest
 from benchmark.scores import IDENTITY, Run
 
 SUMS = "SHA256SUMS"
@@ -48,6 +48,12 @@ SUM = 1e-4  # what the sum of a row's probabilities may be off 1
 def run_folder(bundle: Path, system: str, fold: int, seed: int) -> Path:
     """Return where a run's files lie."""
     return bundle / "runs" / system / f"fold-{fold}" / f"seed-{seed}"
+
+
+def require(folder: Path) -> None:
+    """Raise UsageError where a folder that a user named is no bundle."""
+    if not (folder / "study.yaml").exists():
+        raise UsageError(f"{folder} must be a bundle, but has no study.yaml: name a folder of results/")
 
 
 def read_study(bundle: Path) -> dict[str, Any]:

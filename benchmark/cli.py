@@ -112,8 +112,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--resume", action="store_true", help="go on with an unfinished study")
 
-    command = add("report", "rebuild a bundle's tables and seal it again")
-    command.add_argument("bundle", type=Path)
+    command = add("report", "rebuild a bundle's tables and seal it again, or compare several bundles")
+    command.add_argument("bundles", nargs="+", type=Path, metavar="BUNDLE")
+    command.add_argument(
+        "--out", type=Path, help="of a comparison (default: results/comparisons/A-vs-B, by their names)"
+    )
     command = add("verify", "recompute every number and checksum of a bundle")
     command.add_argument("bundle", type=Path)
     command = add("audit", "leakage audit of anyone's split")
@@ -125,6 +128,9 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument("--family", required=True, help="the system's name in the table")
     command.add_argument("--source", default="", help="whose they are (default: the file's name)")
     command.add_argument("--caveat", default="", help="what a reader must know of them")
+    command = add("diff", "say what differs between two bundles")
+    command.add_argument("a", type=Path, metavar="A")
+    command.add_argument("b", type=Path, metavar="B")
     command = add("predict", "label new clips with a bundle's trained models")
     command.add_argument("bundle", type=Path)
     command.add_argument("--family", required=True, help="a system of the bundle, e.g. cnn@audioset")
@@ -238,16 +244,44 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_report(args: argparse.Namespace) -> dict[str, Any]:
-    """Rebuild the tables of a verified bundle."""
+    """Rebuild the tables of a verified bundle, or compare several."""
     from benchmark.rebuild import rebuilding
     from benchmark.report import leaderboard
 
-    with rebuilding(args.bundle):
+    if len(args.bundles) > 1:
+        return _compare(args)
+    if args.out:
+        raise UsageError("--out is where a comparison goes, but one bundle is named: name two or more")
+    (folder,) = args.bundles
+    with rebuilding(folder):
         pass
-    rows = leaderboard.read(args.bundle)
+    rows = leaderboard.read(folder)
     if not args.json:
         print(leaderboard.text(rows))
-    return {"bundle": str(args.bundle), "leaderboard": rows}
+    return {"bundle": str(folder), "leaderboard": rows}
+
+
+def _compare(args: argparse.Namespace) -> dict[str, Any]:
+    from benchmark.report import comparison, comparison_files
+
+    names = (folder.resolve().name for folder in args.bundles)
+    out = args.out or Path("results", "comparisons", "-vs-".join(names))
+    found = comparison.compare(comparison.read(args.bundles))
+    content = comparison_files.write(found, out)
+    if not args.json:
+        print(comparison_files.text(found))
+        print(f"\nComparison: {out}    look at it: {out / 'comparison.html'}")
+    return {"comparison": str(out), **content}
+
+
+def run_diff(args: argparse.Namespace) -> dict[str, Any]:
+    """Say what differs between two bundles."""
+    from benchmark.report import diff
+
+    found = diff.diff(args.a, args.b)
+    if not args.json:
+        print(diff.text(found))
+    return found
 
 
 def run_audit(args: argparse.Namespace) -> dict[str, Any]:
@@ -282,10 +316,10 @@ def run_import(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_verify(args: argparse.Namespace) -> dict[str, Any]:
     """Recompute a bundle; exit status 1 where anything differs."""
+    from benchmark import bundle
     from benchmark.report import leaderboard
 
-    if not (args.bundle / "study.yaml").exists():
-        raise UsageError(f"{args.bundle} must be a bundle, but has no study.yaml: name a folder of results/")
+    bundle.require(args.bundle)
     verdict = leaderboard.check(args.bundle)
     if not args.json:
         print(*verdict.problems, f"{args.bundle}: {verdict}", sep="\n")

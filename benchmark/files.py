@@ -132,10 +132,16 @@ def _csv(text: str) -> list[list[str]]:
 
 def differences(name: str, stored: Any, computed: Any) -> Iterator[str]:
     """Compare what `parse` returned, cell by cell; yield a line for each that differs."""
-    old, new = _cells(stored), _cells(computed)
+    for place, old, new in changes(stored, computed):
+        yield f"{name}: {place}: stored {old}, recomputed {new}"
+
+
+def changes(one: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Compare what `parse` returned, cell by cell; yield the place of each that differs, with both values."""
+    old, new = _cells(one), _cells(other)
     for place in dict.fromkeys([*new, *old]):
         if not (place in old and place in new and _same(old[place], new[place])):
-            yield f"{name}: {place}: stored {old.get(place)}, recomputed {new.get(place)}"
+            yield place, old.get(place), new.get(place)
 
 
 def count(value: Any) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmark import bundle, card
 from benchmark.report import leaderboard
-from benchmark.schema import SerbenchError, UsageError
+from benchmark.schema import SerbenchError
 
 
 @contextmanager
@@ -19,8 +19,7 @@ def rebuilding(folder: Path) -> Iterator[Path]:
         UsageError: `folder` is no bundle.
         SerbenchError: it does not verify, or cannot be written; it stays as it was.
     """
-    if not (folder / "study.yaml").exists():
-        raise UsageError(f"{folder} must be a bundle, but has no study.yaml: name a folder of results/")
+    bundle.require(folder)
     problems = bundle.verify(folder)
     if problems:
         raise SerbenchError(f"{folder} does not verify, so nothing was rebuilt: {problems[0]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -50,31 +51,47 @@ def make_split(corpus: Corpus, folds: int = 2, protocol: str = "speaker-2fold") 
     return Split(protocol, False, tuple(made))
 
 
+def make_random_split(corpus: Corpus, folds: int = 2, protocol: str = "random-80-20") -> Split:
+    """Return disjoint folds that share every speaker: a diagnostic."""
+    ids = tuple(clip.id for clip in corpus.utterances)
+    speakers = tuple(sorted({clip.speaker for clip in corpus.utterances}))
+    made = []
+    for number in range(1, folds + 1):
+        test = ids[number - 1 :: folds]
+        train = tuple(id_ for id_ in ids if id_ not in test)
+        made.append(Fold(number, test, train, speakers, speakers, (train[::2], train[1::2])))
+    return Split(protocol, True, tuple(made))
+
+
 def make_bundle(
     tmp_path: Path,
     *,
     corpus: Corpus | None = None,
+    split: Split | None = None,
     folds: int = 2,
     seeds: int = 2,
     systems: dict[str, float] | None = None,
     name: str = "made",
     seal: bool = True,
     pictures: bool = False,
+    **asked: Any,
 ) -> Path:
     """Write a bundle and return its folder.
 
     Args:
+        split: how the corpus is split (default: `make_split` into `folds`).
+        asked: further fields of study.yaml.
         systems: searched system → how far its probabilities lean towards the truth (0: chance).
     """
     systems = {"svm": 2.0, "mlp": 1.0} if systems is None else systems
     corpus = corpus or make_corpus()
-    split = make_split(corpus, folds)
+    split = split or make_split(corpus, folds)
     folder = tmp_path / name
     card, rows = corpus.card, manifest_rows(corpus)
     study = {
         "schema_version": SCHEMA_VERSION, "name": name, "corpus": card.name, "protocol": split.protocol,
         "systems": list(systems), "trials": 4, "seeds": seeds, "inner_folds": 2, "sampler": "tpe",
-        "seed": 0, "bootstrap_seed": 7,
+        "seed": 0, "bootstrap_seed": 7, **asked,
     }  # fmt: skip
     about = {
         "name": card.name, "classes": list(card.classes), "digest": corpus.digest, "title": card.title,

@@ -30,7 +30,7 @@ def files(folder: Path, rows: Sequence[Row], about: str, name: str) -> dict[str,
     cells = [
         [
             *(row["family"], f"{row['system']} − {row['scratch']} ({row['comparison']})"),
-            *(_points(row), _p(row["p"])),
+            *(formats.points(row), formats.chance(row["p"])),
         ]
         for row in rows
     ]
@@ -67,13 +67,3 @@ def _command(folder: Path, system: str, scratch: str) -> str:
     )
     name = f"{study['name']}-{system.replace('@', '-')}"
     return f"serbench run --corpus {study['corpus']} --families {system},{scratch}{budget} --name {name}"
-
-
-def _points(row: Row) -> str:
-    if row["lo"] is None:
-        return f"{100 * row['effect']:+.1f}"
-    return f"{100 * row['effect']:+.1f} [{100 * row['lo']:.1f}, {100 * row['hi']:.1f}]"
-
-
-def _p(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import bundle, space
-from benchmark.files import read_csv, read_json
+from benchmark.files import read_csv, read_json, sha256
 from benchmark.scores import Run, Tables
 
 Rows = Sequence[Mapping[str, str]]
@@ -34,6 +34,7 @@ class Evidence:
     """A bundle's content."""
 
     name: str
+    seal: str  # SHA-256 of its SHA256SUMS; empty before it is sealed
     corpus: Mapping[str, Any]
     splits: Mapping[str, Any]
     study: Mapping[str, Any]
@@ -60,6 +61,7 @@ def read(folder: Path, tables: Tables, runs: Sequence[Run] | None = None) -> Evi
     study = bundle.read_study(folder)
     return Evidence(
         name=study["name"],
+        seal=sha256(folder / bundle.SUMS) if bundle.is_sealed(folder) else "",
         corpus=read_json(folder / "corpus.json"),
         splits=read_json(folder / "splits.json"),
         study=study,

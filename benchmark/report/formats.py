@@ -90,7 +90,7 @@ def markdown_text(text: str) -> str:
 
 
 def latex(
-    header: Sequence[str], rows: Lines, caption: str, label: str = "", below: Below | None = None
+    header: Sequence[str], rows: Lines, caption: str, label: str = "", below: Sequence[Below] = ()
 ) -> str:
     r"""Return a table as LaTeX: booktabs rules, numbers aligned at the point by siunitx.
 
@@ -99,21 +99,24 @@ def latex(
         rows: a column whose cells are all numbers is aligned at the point; one with intervals becomes two.
         caption: says what the numbers are of.
         label: of `\label{tab:…}`; letters, digits and hyphens remain of it.
-        below: rows under a second rule, in the same columns, with notes under the table.
+        below: rows under rules of their own, in the same columns, with notes under the table.
 
     The table spans both columns (`table*`) and fits the width of the text; a wider one is shrunk to it.
     """
-    columns = [list(column) for column in zip(*rows, *(below.rows if below else ()), strict=True)]
+    columns = [
+        list(column) for column in zip(*rows, *(line for part in below for line in part.rows), strict=True)
+    ]
     kinds = [_kind(column) for column in columns] or ["l"] * len(header)
     width = sum(1 + kind.count("@") for kind in kinds)
     label = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
     head = " & ".join(_head(cell, kind) for cell, kind in zip(header, kinds, strict=True))
     lines = [_line(row, kinds) for row in rows]
+    for part in below:
+        title = rf"\multicolumn{{{width}}}{{l}}{{\emph{{{latex_text(part.title)}}}}} \\"
+        lines += [r"\midrule", title, *(_line(row, kinds) for row in part.rows)]
+    told = r"\\ ".join(latex_text(note) for part in below for note in part.notes)
     notes: list[str] = []
-    if below:
-        title = rf"\multicolumn{{{width}}}{{l}}{{\emph{{{latex_text(below.title)}}}}} \\"
-        lines += [r"\midrule", title, *(_line(row, kinds) for row in below.rows)]
-        told = r"\\ ".join(map(latex_text, below.notes))
+    if told:
         notes = [rf"\par\smallskip\parbox{{\textwidth}}{{\scriptsize\raggedright {told}}}"]
     return PREAMBLE + "\n".join(
         [

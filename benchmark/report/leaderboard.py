@@ -35,8 +35,8 @@ Row = Mapping[str, Any]
 Trials = Sequence[dict[str, str]]
 
 _SHOWN = ("uar", "accuracy", "macro_f1", "auc", "ece")
-_COSTLY = ("Parameters", "Search h")  # of every trial together; not in a terminal, which is narrow
-_COSTS = ("Trials", "Failed", *_COSTLY)
+COSTLY = ("Parameters", "Search h")  # of every trial together; not in a terminal, which is narrow
+_COSTS = ("Trials", "Failed", *COSTLY)
 _CLASS_SHOWN = ("precision", "recall", "f1")
 _WIDE = 4  # place of the last column that has an interval in LaTeX
 _CLASS_COLUMNS = 2 + len(_CLASS_SHOWN)  # without the confusion matrix
@@ -44,6 +44,8 @@ BESIDE = (
     "Published under the same protocol, not recomputed, neither ranked nor tested; beside means over folds "
     "of this bundle, as papers report them"
 )
+PAIRS = "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm."
+CORPUS = ("name", "version", "digest", "complete", "modified")  # what a table says of it
 _SEARCHES = ("trials", "random")  # the files of a search: its own trials, the random search beside it
 _COUNTS = ("trials", "complete", "pruned", "failed")
 
@@ -86,10 +88,9 @@ def _sheets(known: Evidence, texts: Mapping[str, str], note: str) -> list[Sheet]
     """Return the tables of the page; `note` is told of the leaderboard."""
     tables, others = known.tables, published.of(known.corpus["name"], known.splits["protocol"])
     note = " ".join(filter(None, (note, external_note(known.external).strip())))
-    sheets = [Sheet("leaderboard", "Leaderboard", note, *_cells(tables.leaderboard))]
+    sheets = [Sheet("leaderboard", "Leaderboard", note, *table_of(tables.leaderboard))]
     if tables.pairwise:
-        note = "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm."
-        sheets.append(Sheet("pairwise", "Every two systems", note, *_pair_cells(tables.pairwise)))
+        sheets.append(Sheet("pairwise", "Every two systems", PAIRS, *pairs_of(tables.pairwise)))
         sheets += pairs.sheets(tables.pairwise)
     if found := repeats.rows(tables.leaderboard):
         sheets.append(Sheet("repeats", "Several searches", repeats.ABOUT, *repeats.table(found)))
@@ -178,7 +179,7 @@ def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str,
     others = published.of(corpus["name"], splits["protocol"])
     content = {
         "schema_version": SCHEMA_VERSION,
-        "corpus": {key: corpus[key] for key in ("name", "version", "digest", "complete", "modified")},
+        "corpus": {key: corpus[key] for key in CORPUS},
         "protocol": splits["protocol"],
         "fingerprint": splits["fingerprint"],
         "caption": board,
@@ -196,16 +197,15 @@ def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str,
         # LaTeX without the confusion matrix, which is a figure: a column must hold the table
         brief = [line[:_CLASS_COLUMNS] for line in (header, *cells)]
         out[f"per_class/{system}.tex"] = latex(brief[0], brief[1:], title, f"{name}-{system}")
-    header, cells = _cells(tables.leaderboard)
+    header, cells = table_of(tables.leaderboard)
     out["pairwise.csv"] = csv_text(scores.PAIR_COLUMNS, tables.pairwise)
     out["leaderboard.md"] = (
         markdown(header, cells, board)
         + (f"\n{markdown_text(note)}\n" if note else "")
         + _published_markdown(tables.leaderboard, others)
     )
-    brief = [[_without_interval(cell, place) for place, cell in enumerate(line)] for line in cells]
     below = _below(tables.leaderboard, others)
-    out["leaderboard.tex"] = latex(header, brief, f"{board} {note}".strip(), name, below)
+    out["leaderboard.tex"] = latex(header, for_latex(cells), f"{board} {note}".strip(), name, below)
     out |= ablation.files(folder, tables.ablation, about, name)
     out |= repeats.files(tables.leaderboard, about, name)
     order = [row["system"] for row in tables.leaderboard]
@@ -266,24 +266,37 @@ def _counts(kind: str, folds: Sequence[Trials]) -> Row:
 
 def caption(corpus: Row, splits: Row, tables: scores.Tables) -> str:
     """Say what the numbers are of: corpus, clips, protocol, seeds, intervals, ties."""
+    row = tables.leaderboard[0]
+    return (
+        f"{corpus_words(corpus)}; {protocol_words(splits)}, {_count(row['n_folds'], 'fold')}, "
+        f"mean over {_count(row['n_seeds'], 'seed')}; {interval_words(tables.interval)}."
+    )
+
+
+def corpus_words(corpus: Row) -> str:
+    """Say which corpus it is, how many clips of it, and whether they are the official ones."""
     clips, official = f"{corpus['accepted_clips']:,}", corpus.get("official_clips")
     if official and not corpus["complete"]:
         clips += f" of {official:,}"
-    row = tables.leaderboard[0]
     version = f" {corpus['version']}" if corpus["version"] else ""
     modified = ", modified audio" if corpus["modified"] else ""
+    return f"{corpus['title']}{version}, {clips} clips{modified}"
+
+
+def protocol_words(splits: Row) -> str:
+    """Name the protocol, and say where it is a diagnostic."""
     diagnostic = " (diagnostic: speakers stand on both sides)" if splits.get("diagnostic") else ""
-    interval = tables.interval
-    uncertain = (
-        f"no intervals or ties: {interval['reason']}"
-        if interval["reason"]
-        else f"[{interval['level']:.0%} intervals]: {interval['method']}, {interval['speakers']} speakers, "
+    return f"{splits['protocol']}{diagnostic}"
+
+
+def interval_words(interval: Row) -> str:
+    """Say how intervals and ties were made, or why there are none."""
+    if interval["reason"]:
+        return f"no intervals or ties: {interval['reason']}"
+    return (
+        f"[{interval['level']:.0%} intervals]: {interval['method']}, {interval['speakers']} speakers, "
         f"{interval['resamples']:,} resamples, seed {interval['seed']}; systems sharing a letter do not "
         "differ (sign flips over speakers, Holm)"
-    )
-    return (
-        f"{corpus['title']}{version}, {clips} clips{modified}; {splits['protocol']}{diagnostic}, "
-        f"{_count(row['n_folds'], 'fold')}, mean over {_count(row['n_seeds'], 'seed')}; {uncertain}."
     )
 
 
@@ -304,15 +317,15 @@ def _count(number: int, noun: str) -> str:
 
 def text(rows: Sequence[Row], caption: str = "") -> str:
     """Return the leaderboard as a table for a terminal, aligned, without escapes of any kind."""
-    header, cells = _cells(rows)
-    shown = len(header) - len(_COSTLY)
+    header, cells = table_of(rows)
+    shown = len(header) - len(COSTLY)
     return formats.text(header[:shown], [line[:shown] for line in cells], caption)
 
 
-def _below(rows: Sequence[Row], others: Sequence[Published]) -> Below | None:
+def _below(rows: Sequence[Row], others: Sequence[Published]) -> list[Below]:
     """Return published numbers below a rule, in the leaderboard's columns, beside our means over folds."""
     if not others:
-        return None
+        return []
     systems = [other for other in others if other.kind == "system"]
     known = ["; ".join(filter(None, (other.reference, other.caveat))) for other in systems]
     sources = list(dict.fromkeys(known))
@@ -321,16 +334,13 @@ def _below(rows: Sequence[Row], others: Sequence[Published]) -> Below | None:
         lines.append(_beside(f"{other.system} [{sources.index(source) + 1}]", other.values))
     notes = [f"[{number}] {source}" for number, source in enumerate(sources, 1)]
     notes.insert(0, f"{BESIDE}.")
-    return Below(
-        "Published, and means over folds",
-        lines,
-        notes + [other.note for other in others if other.kind == "note"],
-    )
+    notes += [other.note for other in others if other.kind == "note"]
+    return [Below("Published, and means over folds", lines, notes)]
 
 
-def _without_interval(cell: str, place: int) -> str:
-    """Return a cell of the leaderboard as LaTeX shows it: beyond UAR and accuracy no interval, for width."""
-    return cell.partition(" [")[0] if place > _WIDE else cell
+def for_latex(cells: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the leaderboard's cells as LaTeX shows them: beyond UAR and accuracy no interval, for width."""
+    return [[*line[: _WIDE + 1], *(cell.partition(" [")[0] for cell in line[_WIDE + 1 :])] for line in cells]
 
 
 def _beside(name: str, values: Mapping[str, Any]) -> list[str]:
@@ -367,19 +377,20 @@ def _published(rows: Sequence[Row], others: Sequence[Published]) -> tuple[list[s
     return header, ours + theirs
 
 
-def _pair_cells(pairs: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def pairs_of(pairs: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells of paired tests."""
     header = ["System", "Against", "Difference", "p", "p, Holm"]
-    cells = []
-    for pair in pairs:
-        difference = f"{100 * pair['effect']:+.1f}"
-        if pair["lo"] is not None:
-            difference += f" [{100 * pair['lo']:+.1f}, {100 * pair['hi']:+.1f}]"
-        chances = ["" if pair[key] is None else f"{pair[key]:.5f}" for key in ("p", "p_holm")]
-        cells.append([pair["system_a"], pair["system_b"], difference, *chances])
+    cells = [
+        [
+            *(pair["system_a"], pair["system_b"], formats.points(pair)),
+            *(formats.chance(pair[key]) for key in ("p", "p_holm")),
+        ]
+        for pair in pairs
+    ]
     return header, cells
 
 
-def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def table_of(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Return header and cells of the leaderboard; a terminal shows all but what a search cost."""
     header = ["#", "System", "Ties", *(f"{METRICS[name].title} %" for name in _SHOWN), *_COSTS]
     cells = [

@@ -65,27 +65,50 @@ def html(
         pictures: figures in order.
         sources: LaTeX to copy, file name → text.
     """
-    css, js = _CSS.read_text(encoding="utf-8"), _JS.read_text(encoding="utf-8")
-    titles = {"results": "Results", "figures": "Figures", "tables": "Tables", "trials": "Trials",
-              "protocol": "Protocol", "cite": "Cite and copy"}  # fmt: skip
-    links = "".join(f'<li><a href="#{anchor}">{title}</a>' for anchor, title in titles.items())
     open_, folded = ([s for s in sheets if s.folded is kind] for kind in (False, True))
+    check = (
+        "Every number follows from the files beside this page: "
+        f"<code>serbench verify results/{escape(known.name)}</code>"
+    )
+    sections = {
+        "Results": section("Results", "".join(map(table, open_))),
+        "Figures": figures(pictures),
+        "Tables": section("Tables", "".join(map(table, folded))),
+        "Trials": "",  # when it is known how much room is left
+        "Protocol": _protocol(known),
+        "Cite and copy": cite([known], sources, check),
+    }
+    room = LIMIT - len(document(known.name, caption, sections).encode())
+    return document(known.name, caption, sections | {"Trials": _trials(known, room)})
+
+
+def document(name: str, caption: str, sections: Mapping[str, str]) -> str:
+    """Return a page of sections, title → HTML; each has the `anchor` of its title as its id."""
+    css, js = _CSS.read_text(encoding="utf-8"), _JS.read_text(encoding="utf-8")
+    links = "".join(f'<li><a href="#{anchor(title)}">{title}</a>' for title in sections)
     parts = [
-        _head(known.name, css, js),
-        f'<header><h1>{escape(known.name)}</h1><p>{escape(caption)}</p></header>'
+        _head(name, css, js),
+        f"<header><h1>{escape(name)}</h1><p>{escape(caption)}</p></header>"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav><main id="main">',
-        f'<section id="results"><h2>Results</h2>{"".join(map(_sheet, open_))}</section>',
-        f'<section id="figures"><h2>Figures</h2><div class="figures">{"".join(_figures(pictures))}'
-        "</div></section>",
-        f'<section id="tables"><h2>Tables</h2>{"".join(map(_sheet, folded))}</section>',
-        "",  # trials, when it is known how much room is left
-        _protocol(known),
-        _cite(known, sources),
+        *sections.values(),
         f"</main><script>{js}</script></body></html>\n",
-    ]  # fmt: skip
-    room = LIMIT - sum(len(part.encode()) for part in parts)
-    parts[5] = _trials(known, room)
+    ]
     return "\n".join(parts)
+
+
+def anchor(title: str) -> str:
+    """Return the id of a section: the first word of its title."""
+    return title.split()[0].lower()
+
+
+def section(title: str, content: str) -> str:
+    """Return a section around HTML."""
+    return f'<section id="{anchor(title)}"><h2>{title}</h2>{content}</section>'
+
+
+def figures(pictures: Sequence[Picture]) -> str:
+    """Return the section of the figures."""
+    return section("Figures", f'<div class="figures">{"".join(_figures(pictures))}</div>')
 
 
 def _head(name: str, css: str, js: str) -> str:
@@ -106,13 +129,14 @@ def _hash(content: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
 
 
-def _sheet(sheet: Sheet) -> str:
-    table = _table(sheet.title, sheet.header, sheet.rows)
+def table(sheet: Sheet) -> str:
+    """Return a table under its title."""
+    content = _table(sheet.title, sheet.header, sheet.rows)
     title = escape(sheet.title)
     note = f'<p class="quiet">{escape(sheet.note)}</p>' if sheet.note else ""
     if sheet.folded:
-        return f'<details id="{sheet.anchor}"><summary>{title}</summary>{note}{table}</details>'
-    return f'<h3 id="{sheet.anchor}">{title}</h3>{note}{table}'
+        return f'<details id="{sheet.anchor}"><summary>{title}</summary>{note}{content}</details>'
+    return f'<h3 id="{sheet.anchor}">{title}</h3>{note}{content}'
 
 
 def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -149,10 +173,10 @@ def _figures(pictures: Sequence[Picture]) -> Iterator[str]:
 def _data(picture: Picture) -> str:
     """Return the link to a figure's rows: CSV inside the link, compressed where there are many."""
     columns = list(dict.fromkeys(key for row in picture.rows for key in row))
-    table = csv_text(columns, map(_short, picture.rows))
-    ending, content = ".csv", f"text/csv;charset=utf-8,{quote(table)}"
+    rows = csv_text(columns, map(_short, picture.rows))
+    ending, content = ".csv", f"text/csv;charset=utf-8,{quote(rows)}"
     if len(content) > _PLAIN:
-        packed = base64.b64encode(gzip.compress(table.encode(), mtime=0)).decode()
+        packed = base64.b64encode(gzip.compress(rows.encode(), mtime=0)).decode()
         ending, content = ".csv.gz", f"application/gzip;base64,{packed}"
     return (
         f'<a class="data" download="{escape(picture.name)}{ending}" href="data:{content}" '
@@ -248,10 +272,13 @@ def _protocol(known: Evidence) -> str:
     )
 
 
-def bibtex(corpus: Mapping[str, Any], study: Mapping[str, Any]) -> str:
-    """Return what to cite for a bundle's numbers: the program with the bundle, and the corpus."""
-    digest = study.get("digests", {}).get("study", "")
-    where = f"bundle {study['name']}" + (f", study {digest[:16]}" if digest else "")
+def bibtex(corpus: Mapping[str, Any], *studies: Mapping[str, Any]) -> str:
+    """Return what to cite for the numbers of bundles: the program with the bundles, and their corpus."""
+    told = []
+    for study in studies:
+        digest = study.get("digests", {}).get("study", "")
+        told.append(f"bundle {study['name']}" + (f", study {digest[:16]}" if digest else ""))
+    where = "; ".join(told)
     doi = f",\n  doi = {{{corpus['doi']}}}" if corpus.get("doi") else ""
     return (
         "@software{serbench,\n  author = {{serbench authors}},\n  title = {serbench},\n"
@@ -261,9 +288,10 @@ def bibtex(corpus: Mapping[str, Any], study: Mapping[str, Any]) -> str:
     )
 
 
-def _cite(known: Evidence, sources: Mapping[str, str]) -> str:
+def cite(bundles: Sequence[Evidence], sources: Mapping[str, str], check: str) -> str:
+    """Return the section to copy from: BibTeX, LaTeX (file name → text), and `check`, HTML that says how."""
     blocks = {
-        "BibTeX": bibtex(known.corpus, known.study),
+        "BibTeX": bibtex(bundles[0].corpus, *(known.study for known in bundles)),
         **{f"LaTeX: {name}": text for name, text in sources.items()},
     }
     told = "".join(
@@ -272,7 +300,4 @@ def _cite(known: Evidence, sources: Mapping[str, str]) -> str:
         f'role="region" aria-label="{escape(title)}">{escape(text, quote=False)}</pre>'
         for place, (title, text) in enumerate(blocks.items())
     )
-    return (
-        f'<section id="cite"><h2>Cite and copy</h2>{told}<h3>Check</h3><p>Every number follows from the '
-        f"files beside this page: <code>serbench verify results/{escape(known.name)}</code></p></section>"
-    )
+    return section("Cite and copy", f"{told}<h3>Check</h3><p>{check}</p>")

@@ -8,7 +8,7 @@ from helpers import make_bundle, make_corpus
 
 from benchmark import bundle, files
 from benchmark.report import evidence, figures, leaderboard
-from benchmark.report.figures import results, searches, style
+from benchmark.report.figures import searches, style
 from benchmark.schema import SerbenchError
 
 NETWORK = ("trial_id", "step", "score", "loss", "lr")
@@ -170,18 +170,6 @@ def test_what_a_bundle_lacks_is_left_out(tmp_path):
     assert {r["search"] for r in searches.budget("svm", own, 0.5, "tpe").rows} == {"tpe", "test"}
     folder = make_bundle(tmp_path, systems={}, seal=False, pictures=True, name="none")
     assert [path.name for path in sorted((folder / "figures").iterdir())] == ["forest.pdf", "forest.png"]
-
-
-def test_inflation_pairs_the_same_systems():
-    def rows(*cells):
-        return [dict(zip(("system", "rank", "uar"), row, strict=True)) for row in cells]
-
-    honest = rows(("svm", 1, 0.6), ("mlp", 2, 0.5), ("x", None, 0.4))
-    random = rows(("mlp", 1, 0.7), ("svm", 2, 0.8), ("ast", 3, 0.4))
-    drawing = results.inflation(honest, random, ("speaker-5fold", "random-80-20"))
-    assert [row["system"] for row in drawing.rows] == ["svm", "mlp"]
-    assert drawing.rows[0]["random-80-20"] == pytest.approx(80)
-    assert figures.png(drawing).startswith(b"\x89PNG") and "svm 60.0 to 80.0" in drawing.alt
 
 
 def test_many_systems_differ_in_colour_or_marker():

@@ -6,10 +6,10 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from helpers import make_bundle, make_corpus
+from helpers import make_bundle, make_corpus, make_random_split
 
 from benchmark import files
-from benchmark.report import formats, leaderboard
+from benchmark.report import comparison, comparison_files, formats, leaderboard
 
 CLASSES = {
     "IEEEtran": r"\documentclass[conference]{IEEEtran}",
@@ -61,6 +61,28 @@ def test_every_table_of_a_bundle_compiles_and_fits(tmp_path, kind):
     wide = [float(points) for points in re.findall(r"Overfull \\hbox \((.*?)pt too wide\)", log)]
     assert max(wide, default=0) < 1, wide
     assert "multiply defined" not in log
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """The LaTeX of a comparison of three bundles, in two groups, with two inflations."""
+    root, corpus = tmp_path_factory.mktemp("compared"), make_corpus()
+    make_bundle(root, name="a_b & c")
+    make_bundle(root, name="again", systems={"svm": 1.5, "cnn@audioset": 0.5})
+    make_bundle(root, name="random", corpus=corpus, split=make_random_split(corpus))
+    names = ("a_b & c", "again", "random")
+    found = comparison.compare(comparison.read([root / name for name in names]))
+    assert len(found.groups) == len(found.inflation) == 2
+    comparison_files.write(found, root / "out")
+    return (root / "out/comparison.tex").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_a_comparison_compiles_and_fits(tmp_path, compared, kind):
+    assert compared.count(r"\begin{table*}") == 3
+    assert "random-80-20, 4 trials" in compared.split(r"\midrule")[2]
+    log = compile_tables(tmp_path, [compared], kind)
+    assert "Overfull" not in log and "multiply defined" not in log
 
 
 def test_a_column_of_numbers_is_aligned_at_the_point():

@@ -7,59 +7,17 @@ import io
 import os
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
-from browser import Browser
+from browser import CONTRAST, Reader
 from helpers import make_bundle, make_corpus
 
 from benchmark import bundle, files
 from benchmark.report import evidence, leaderboard, page
 
 HOSTILE = ("=cmd", "<script>alert(1)</script>", "\"onerror=alert(2) '&amp;|$x_1$")
-# The contrast of every text with what lies behind it, as WCAG 2.2 counts it; returns what is below AA.
-CONTRAST = """(() => {
-  const parse = (c) => { const v = c.match(/[\\d.]+/g).map(Number); return v.length < 4 ? [...v, 1] : v; };
-  const light = (c) => c.slice(0, 3).map((v) => v / 255)
-    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
-  const behind = (e) => { for (; e; e = e.parentElement) {
-    const c = parse(getComputedStyle(e).backgroundColor); if (c[3] > 0) return c; }
-    return [255, 255, 255, 1]; };
-  const spoken = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-  const bad = new Set();
-  for (const e of document.body.querySelectorAll('*')) {
-    if (!spoken(e) || e.tagName === 'SCRIPT') continue;
-    const style = getComputedStyle(e);
-    const [a, b] = [light(parse(style.color)), light(behind(e))].sort((x, y) => y - x);
-    if ((a + 0.05) / (b + 0.05) < 4.5) bad.add(e.tagName + ' ' + style.color);
-  }
-  return [...bad]; })()"""
-
-
-class Reader(HTMLParser):
-    """Gathers tags with their attributes, and the text of cells, a list a row."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.rows: list[list[str]] = []
-        self.inside = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        self.inside = tag
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-
-    def handle_data(self, data):
-        if self.inside in ("td", "th"):
-            self.rows[-1][-1] += data.strip("\n")
 
 
 @pytest.fixture(scope="module")
@@ -79,13 +37,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def text(folder):
     return (folder / "report.html").read_text(encoding="utf-8")
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    browser = Browser(tmp_path_factory.mktemp("profile"))
-    yield browser
-    browser.close()
 
 
 def test_it_asks_for_nothing(text):

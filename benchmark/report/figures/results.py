@@ -109,25 +109,15 @@ def folds(systems: Sequence[str], runs: Sequence[Run]) -> Drawing:
 def speakers(systems: Sequence[str], runs: Sequence[Run], classes: int) -> Drawing:
     """Draw the UAR of each test speaker, a mean over seeds, speakers sorted by their mean over systems."""
     names = sorted({name for run in runs for name in run.speakers})
-    table = np.array([_by_speaker([r for r in runs if r.system == s], names, classes) for s in systems])
+    table = np.array([by_speaker([r for r in runs if r.system == s], names, classes) for s in systems])
     order = np.argsort(table.mean(0), kind="stable")
     rows = [
         {"speaker": names[k], "system": system, "uar": 100 * float(table[j, k])}
         for k in order
         for j, system in enumerate(systems)
     ]
-    with style.canvas(2.4) as (figure, axes):
-        for j, system in enumerate(systems):
-            axes.plot(
-                100 * table[j, order], style.marker(j), color=style.colour(j), label=system, markersize=3
-            )
-        if len(names) <= NAMED:
-            axes.set_xticks(range(len(names)), [names[k] for k in order], rotation=90)
-        else:
-            axes.set_xticks([])
-        axes.set_xlabel("test speaker, hardest first")
-        style.percent_axis(axes.yaxis, "UAR, %")
-        style.legend(figure, axes, 3)
+    label = "test speaker, hardest first"
+    figure = speaker_dots(100 * table[:, order], [names[k] for k in order], systems, label, "UAR, %")
     told = "; ".join(
         f"{system} {100 * table[j].min():.0f} to {100 * table[j].max():.0f}"
         for j, system in enumerate(systems)
@@ -170,39 +160,38 @@ def reliability(system: str, runs: Sequence[Run]) -> Drawing:
     return Drawing(f"reliability-{system}", f"Reliability of {system}", alt, rows, figure)
 
 
-def inflation(honest: Sequence[Row], random: Sequence[Row], names: tuple[str, str]) -> Drawing:
-    """Draw what a random split adds to the same systems.
+def speaker_dots(
+    values: np.ndarray,
+    names: Sequence[str],
+    systems: Sequence[str],
+    label: str,
+    unit: str,
+    zero: bool = False,
+) -> Any:
+    """Return a figure with a dot for each speaker and system; speakers are named where there is room.
 
     Args:
-        honest: rows of the leaderboard under a speaker-independent protocol.
-        random: those under `random-80-20`, at the same budget.
-        names: of the two protocols.
+        values: (systems, speakers), in the order of `names`.
+        names: of the speakers.
+        systems: their names.
+        label: of the speakers' axis.
+        unit: label of the values' axis.
+        zero: whether a line marks 0.
     """
-    other = {row["system"]: row for row in random if row["rank"]}
-    shared = [row for row in honest if row["rank"] and row["system"] in other]
-    rows = [
-        {"system": row["system"], names[0]: 100 * row["uar"], names[1]: 100 * other[row["system"]]["uar"]}
-        for row in shared
-    ]
-    with style.canvas(0.9 + 0.22 * len(rows)) as (figure, axes):
-        for place, row in enumerate(rows):
-            a, b = row[names[0]], row[names[1]]
-            axes.annotate("", (b, place), (a, place), arrowprops={"arrowstyle": "->", "color": style.GREY})
-            axes.plot(a, place, "o", color=style.COLOURS[0], label=names[0] if not place else None)
-            axes.plot(b, place, "s", color=style.COLOURS[1], label=names[1] if not place else None)
-            axes.annotate(
-                f"{b - a:+.1f}", ((a + b) / 2, place), xytext=(0, 3), textcoords="offset points", ha="center"
-            )
-        axes.set_yticks(range(len(rows)), [row["system"] for row in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.6)
-        style.percent_axis(axes.xaxis, "test UAR, %")
-        style.legend(figure, axes)
-    told = "; ".join(f"{r['system']} {r[names[0]]:.1f} to {r[names[1]]:.1f}" for r in rows)
-    alt = f"Test UAR in percent of the same systems, from {names[0]} to {names[1]}: {told}."
-    return Drawing("inflation", f"What {names[1]} adds", alt, rows, figure)
+    shown = names if len(names) <= NAMED else ()
+    with style.canvas(2.4) as (figure, axes):
+        if zero:
+            axes.axhline(0, color=style.GREY, linewidth=0.8, linestyle="--")
+        for j, system in enumerate(systems):
+            axes.plot(values[j], style.marker(j), color=style.colour(j), label=system, markersize=3)
+        axes.set_xticks(range(len(shown)), shown, rotation=90)
+        axes.set_xlabel(label)
+        style.percent_axis(axes.yaxis, unit)
+        style.legend(figure, axes, 3)
+    return figure
 
 
-def _by_speaker(runs: Sequence[Run], names: Sequence[str], classes: int) -> np.ndarray:
+def by_speaker(runs: Sequence[Run], names: Sequence[str], classes: int) -> np.ndarray:
     """Return each speaker's UAR, a mean over seeds: (speakers,)."""
     place = {name: k for k, name in enumerate(names)}
     seeds = sorted({run.seed for run in runs})
