@@ -23,7 +23,7 @@ PACKAGES = (
 # modules that show or carry numbers and make none: a change here does not end a running study
 NO_NUMBERS = (
     *("cli.py", "progress.py", "tracking.py", "journal.py", "fetch.py", "predict.py", "report"),
-    *("external.py", "rebuild.py", "review.py", "restore.py"),
+    *("card.py", "external.py", "foreign.py", "rebuild.py", "review.py", "restore.py"),
 )
 
 

@@ -10,11 +10,9 @@ Shapes: n clips, T frames, B bands; a batch of frames is (n, T, B) float32 besid
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +21,9 @@ from typing import Any
 import numpy as np
 from safetensors.torch import load_file, save_file
 
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # huge pages, read when torch first asks for memory
+# Huge pages, where Linux gives them: a third of an epoch of mn04 went into page faults. Read when torch first
+# asks for memory.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 import torch
 from torch import Tensor, nn
 
@@ -63,18 +63,6 @@ def factor(config: Config, done: float) -> float:
         base = rate(config["schedule"], done / config["epochs"])
     warmup = config.get("warmup", 0)
     return base * min(1.0, (done + 0.05) / (warmup + 0.05)) if warmup else base
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what a batch frees for the next one; elsewhere nothing happens.
-
-    Given back and asked for again, each large tensor costs page faults: a third of an epoch of mn04.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        libc.mallopt(-4, 0)  # M_MMAP_MAX: no large block on its own …
-        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: … and none returned
-        libc.mallopt(-2, 2**26)  # M_TOP_PAD: 64 MiB more at a time
 
 
 @contextmanager
@@ -225,7 +213,6 @@ class NetFit(Fit):
     def __post_init__(self) -> None:
         torch.set_num_threads(self.threads)
         torch.set_flush_denormal(True)  # denormal weights slow a CPU down tenfold
-        keep_freed_memory()
         self.epoch, self.parts = 0, 1
         self._scored: tuple[Data, Rows | Clips] | None = None  # what `scores` saw last, on the device
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

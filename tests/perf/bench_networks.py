@@ -6,7 +6,7 @@ through `registry.family("ast").start` against transformers' ASTForAudioClassifi
 its Trainer (fused AdamW), once on clips padded as ASTFeatureExtractor pads them, with zeros before they are
 normalised, to 1024 frames, once at the clips' own length.
 
-Each side has a process of its own, as its user would: this program sets how its process keeps memory. Both
+Each side has a process of its own, as its user would: this program asks for huge pages. Both
 see the same batches and clip gradients; the alternative finds its batches ready in memory, this program cuts
 and rolls its own. At equal length the losses and what the trained networks say must agree; on
 padded clips they differ by their nature, and only finite losses are asked. What a training starts from
@@ -186,7 +186,7 @@ class Worker:
     """One side in a process of its own, with `runs` trainings made."""
 
     def __init__(self, work: Work, side: str, runs: int) -> None:
-        pages = "THP_MEM_ALLOC_ENABLE"  # this program's wish of torch, which the alternative does not make
+        pages = "THP_MEM_ALLOC_ENABLE"  # this program's wish of torch; the alternative does not ask for them
         saved = os.environ.pop(pages, None)
         if side == "other":
             os.environ[pages] = "0"
