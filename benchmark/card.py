@@ -108,6 +108,9 @@ def limits(
     yield f"Not run here: other protocols ({', '.join(others)}), other corpora, searches with another seed."
     if found and not has_random(folder):
         yield "Not run: a random search beside, which would say what the sampler is worth."
+    checked = {check["name"]: check["status"] for check in read_json(folder / "audit.json")["checks"]}
+    if checked.get("near_duplicates", "not checked") == "not checked":
+        yield "Not checked: clips that sound alike without being the same (the manifest has no fingerprints)."
     if splits.get("diagnostic"):
         yield (
             "A diagnostic: speakers and sentences stand on both sides, so that these numbers say nothing of "

@@ -306,7 +306,8 @@ def run_import(args: argparse.Namespace) -> dict[str, Any]:
 
     joined = external.join(args.bundle, args.predictions, args.family, args.source, args.caveat)
     unused = f"; columns not used: {', '.join(joined['unused'])}" if joined["unused"] else ""
-    told = f"{joined['clips']} clips, {joined['seeds']} seeds, separated by {joined['separator']}{unused}"
+    seeds = f"{joined['seeds']} seed{'' if joined['seeds'] == 1 else 's'}"
+    told = f"{joined['clips']} clips, {seeds}, separated by {joined['separator']}{unused}"
     print(f"{args.predictions}: {told}", file=sys.stderr)
     rows = leaderboard.read(args.bundle)
     if not args.json:

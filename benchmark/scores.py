@@ -127,10 +127,12 @@ def tables(
         seed=bootstrap_seed, speakers=len(speakers),
     )  # fmt: skip
     pairs = compare([*ranked, *(s for s in order if s in external)])
+    searched = [pair for pair in pairs if pair["system_b"] in ranked]  # whoever joins moves no letter
+    adjusted = statistics.holm([pair["p"] for pair in searched]) if enough else np.zeros(0)
     different = {
         (ranked.index(pair["system_a"]), ranked.index(pair["system_b"]))
-        for pair in pairs
-        if enough and pair["p_holm"] <= ALPHA and pair["system_b"] in ranked
+        for pair, p in zip(searched, adjusted, strict=enough)
+        if p <= ALPHA
     }
     for system, letters in zip(ranked, statistics.letters(len(ranked), different), strict=True):
         rows[system]["rank"] = 1 + sum(rows[s]["uar"] > rows[system]["uar"] for s in ranked)

@@ -26,7 +26,7 @@ def made(original, tmp_path):
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """They are drawn in report/test_external_page.py."""
-    monkeypatch.setattr(leaderboard, "_pictures", lambda known, texts: {})
+    monkeypatch.setattr(leaderboard, "_pictures", lambda known, texts, note: {})
 
 
 def predictions(folder, seeds=(1,), lean=1.5):
@@ -124,7 +124,7 @@ def test_semicolons_decimal_commas_and_a_bom_are_read_and_told(made, tmp_path, c
     rows = [{**row, **{name: row[name].replace(".", ",") for name in P}} for row in predictions(made)]
     table = write(tmp_path / "t.csv", rows, "utterance_id", *P, "path", separator=";", encoding="utf-8-sig")
     assert join(made, table) == 0
-    told = "t.csv: 90 clips, 1 seeds, separated by semicolons; columns not used: path"
+    told = "t.csv: 90 clips, 1 seed, separated by semicolons; columns not used: path"
     assert told in capsys.readouterr().err
     plain = write(tmp_path / "u.csv", predictions(made), "utterance_id", *P)
     assert join(made, plain, family="same") == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import bundle, scores
-from benchmark.report import evidence, paired
+from benchmark.report import evidence, leaderboard, paired
 from benchmark.report.evidence import Evidence
 from benchmark.schema import SerbenchError, UsageError
 
@@ -21,6 +21,8 @@ BUDGET = {  # what is equal among systems that are ranked together, and how it i
     "trials": "{} trials", "time_budget": "{} s a search",
     "inner_folds": "{} inner folds", "seeds": "{} seeds",
 }  # fmt: skip
+
+SEARCHED = {"sampler": "their sampler", "prune": "pruning", "random_baseline": "a random search beside"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,12 @@ def compare(bundles: Bundles) -> Comparison:
     for name in order:
         members.setdefault(_key(bundles[name]), []).append(name)
     groups = [_group(tuple(names), bundles, first) for names in members.values()]
-    notes = [*_code_notes(bundles), *(note for group in groups for note in _space_notes(group, bundles))]
+    notes = list(_code_notes(bundles))
+    for group in groups:
+        notes += [*_search_notes(group, bundles), *_space_notes(group, bundles)]
+    for name, known in bundles.items():
+        if known.external:
+            notes.append(f"{name}:{leaderboard.external_note(known.external)}")
     inflation = []
     for independent, random in product(order, order):
         if _diagnostic(bundles[random]) and not _diagnostic(bundles[independent]):
@@ -112,6 +119,15 @@ def budget(study: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refuse(bundles: Bundles) -> None:
     (first, known), *others = bundles.items()
+    studies: dict[str, str] = {}
+    for name, one in bundles.items():
+        study = one.study.get("digests", {}).get("study", name)
+        if study in studies:
+            raise UsageError(
+                f"{studies[study]} and {name} are one study, whose systems would be ranked twice: "
+                "name one of them"
+            )
+        studies[study] = name
     for name, other in others:
         ours, theirs = known.corpus["classes"], other.corpus["classes"]
         if ours != theirs:
@@ -180,8 +196,9 @@ def _tables(names: tuple[str, ...], bundles: Bundles) -> tuple[scores.Tables, di
     known = bundles[names[0]]
     if len(names) == 1:
         return known.tables, {row["system"]: (names[0], row["system"]) for row in known.tables.leaderboard}
-    runs, costs, whose = [], {}, {}
+    runs, costs, whose, external = [], {}, {}, []
     for name in names:
+        external += [f"{system} ({name})" for system in bundles[name].external]
         for row in bundles[name].tables.leaderboard:
             key = f"{row['system']} ({name})"
             costs[key], whose[key] = row, (name, row["system"])
@@ -192,6 +209,7 @@ def _tables(names: tuple[str, ...], bundles: Bundles) -> tuple[scores.Tables, di
         costs,
         protocol=known.splits["protocol"],
         bootstrap_seed=known.study["bootstrap_seed"],
+        external=external,
         same_network=lambda one, other: False,  # each bundle has its own ablation
     )
     return tables, whose
@@ -228,6 +246,15 @@ def _code_notes(bundles: Bundles) -> Iterator[str]:
     if len(set(codes.values())) > 1:
         told = ", ".join(f"{name} {code[:12]}" for name, code in codes.items())
         yield f"The bundles were made by different code ({told}): `serbench diff` says what else differs."
+
+
+def _search_notes(group: Group, bundles: Bundles) -> Iterator[str]:
+    """Tell what searches of one group did unlike one another, beyond what keeps them apart."""
+    for key, words in SEARCHED.items():
+        values = {name: bundles[name].study.get(key) for name in group.bundles}
+        if len(set(values.values())) > 1:
+            told = ", ".join(f"{name} {value}" for name, value in values.items())
+            yield f"The searches differ in {words}: {told}."
 
 
 def _space_notes(group: Group, bundles: Bundles) -> Iterator[str]:

@@ -308,7 +308,8 @@ def external_note(external: Mapping[str, Row]) -> str:
         ", ".join(filter(None, (f"{system} from {of['source']}", _count(of["seeds"], "seed"), of["caveat"])))
         for system, of in sorted(external.items())
     )
-    return f" External systems have no budget of this study: not ranked, but tested: {told}."
+    rule = "not ranked, but tested; no letter follows from it"
+    return f" External systems have no budget of this study: {rule}: {told}."
 
 
 def _count(number: int, noun: str) -> str:

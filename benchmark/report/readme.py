@@ -31,7 +31,11 @@ def results(folder: Path) -> str:
     links = ", ".join(
         f"[`{name}`](results/{name}/README.md)" for name in others if not name.startswith("demo")
     )
-    return f"{text}\nSealed bundles: {links}.\n"
+    pages = ", ".join(
+        f"[`{page.parent.name}`](results/comparisons/{page.parent.name}/{page.name})"
+        for page in sorted(folder.glob("comparisons/*/comparison.md"))
+    )
+    return f"{text}\nSealed bundles: {links}.{f' Compared: {pages}.' if pages else ''}\n"
 
 
 def _points(value: float) -> str:

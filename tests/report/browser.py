@@ -98,6 +98,7 @@ class Browser:
 
     def open(self, path: Path, *, width: int = 1280, dark: bool = False, scripts: bool = True) -> None:
         """Open a file in a window of `width` CSS pixels, and wait until it is there."""
+        self.errors, self.requests = [], []
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         self.call("Emulation.setEmulatedMedia", features=[scheme])

@@ -17,6 +17,7 @@ from helpers import make_bundle, make_corpus, make_random_split
 from benchmark import bundle, files, statistics
 from benchmark.cli import main
 from benchmark.report import comparison, comparison_files, leaderboard, paired
+from benchmark.schema import UsageError
 
 ROOT = Path(__file__).parents[2]
 RANDOM, HONEST = "ravdess-random-80-20", "ravdess-luna-jimenez-5fold"
@@ -176,7 +177,7 @@ def test_another_space_or_code_is_said(root, tmp_path):
     files.write_json(folder / "environment.json", {"schema_version": 1, "code_digest": "abc"})
     bundle.seal(folder)
     code, space = comparison.compare(comparison.read([root / "honest", folder])).notes
-    assert "different code (honest , code abc)" in code and space.startswith(
+    assert "different code (honest 000000000000, code abc)" in code and space.startswith(
         "svm was searched in another space"
     )
 
@@ -353,3 +354,16 @@ def test_committed_bundles_have_the_same_numbers_by_both_ways():
     assert all(
         row["lo"] > 0.05 and row["p_holm"] < 0.001 for row in found.rows if row["system"] != "majority"
     )
+
+
+def test_one_study_is_not_ranked_twice(root, tmp_path):
+    again = make_bundle(tmp_path, name="again", digests={"study": "d1"})
+    other = make_bundle(tmp_path, name="other", digests={"study": "d1"})
+    with pytest.raises(UsageError, match="again and other are one study"):
+        comparison.compare(comparison.read([again, other]))
+
+
+def test_searches_that_differ_beyond_their_budget_are_told(root, tmp_path):
+    folder = make_bundle(tmp_path, name="random_search", sampler="random")
+    notes = comparison.compare(comparison.read([root / "honest", folder])).notes
+    assert "The searches differ in their sampler: honest tpe, random_search random." in notes

@@ -43,8 +43,10 @@ def test_fields_cells_and_systems_that_differ_are_listed(root, tmp_path, capsys)
     fields = {row["field"]: (row["a"], row["b"]) for row in found["environment"]}
     assert fields == {
         "python": ("3.11", "3.12"),
-        "packages: numpy": (None, "2"),
+        "packages: numpy": ("2.4", "2"),
         "hardware: cores": (None, 4),
+        "code_digest": ("0" * 64, None),
+        "commit": ("unknown", None),
     }
     assert found["corpus"] == found["split"] == [] and not any(found["clips"].values())
     assert found["systems"] == {

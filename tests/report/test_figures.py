@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import make_bundle, make_corpus
 
-from benchmark import bundle, files
+from benchmark import bundle, card, files
 from benchmark.report import evidence, figures, leaderboard
 from benchmark.report.figures import searches, style
 from benchmark.schema import SerbenchError
@@ -52,6 +52,7 @@ def made(tmp_path_factory):
         search(folder / f"searches/mlp/fold-{fold}", fold)
         search(folder / f"searches/random_forest/fold-{fold}", fold + 2, trees=True)
     leaderboard.write(folder)
+    card.write(folder)
     bundle.seal(folder)
     return folder
 
@@ -81,6 +82,7 @@ def test_they_are_files_of_a_sealed_bundle_that_verifies(made, drawn):
     assert leaderboard.verify(made) == ["wrong checksum: figures/forest.png"]
     (made / "figures/old.png").write_bytes(b"of a system that left")
     leaderboard.write(made)
+    card.write(made)
     bundle.seal(made)
     assert leaderboard.verify(made) == [] and not (made / "figures/old.png").exists()
 
