@@ -29,7 +29,7 @@ from benchmark.files import (
     write_text,
     write_texts,
 )
-from benchmark.schema import SCHEMA_VERSION, SerbenchError, UsageError, digest
+from benchmark.schema import SCHEMA_VERSION, SerbenchError, UsageError, digest, nearest
 from benchmark.scores import IDENTITY, Run
 
 SUMS = "SHA256SUMS"
@@ -52,6 +52,9 @@ def run_folder(bundle: Path, system: str, fold: int, seed: int) -> Path:
 
 def require(folder: Path) -> None:
     """Raise UsageError where a folder that a user named is no bundle."""
+    if not folder.exists():
+        known = sorted(path.parent.name for path in folder.parent.glob("*/study.yaml"))
+        raise UsageError(f"{folder} must be a bundle, but is not there: {nearest(folder.name, known)}")
     if not (folder / "study.yaml").exists():
         raise UsageError(f"{folder} must be a bundle, but has no study.yaml: name a folder of results/")
 

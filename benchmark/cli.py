@@ -37,6 +37,16 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}: see `{self.prog} --help`")
 
 
+FETCHED = (  # as `fetch` knows them, which a test compares; any weights of timm by timm/NAME, too
+    *("ravdess", "mn04-audioset", "ast-audioset", "deit-base-imagenet", "mobilenetv3-imagenet"), "timm/MODEL"
+)  # fmt: skip
+VERDICTS = {  # of an audit, by its worst status
+    "green": "no leak found", "note": "no leak found; read the notes",
+    "not checked": "no leak found in what could be checked",
+    "amber": "listen to what is amber", "red": "it leaks, so that no number of it counts",
+}  # fmt: skip
+
+
 def duration(text: str) -> float:
     """Return the seconds of `90`, `90s`, `30m` or `2h`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
@@ -76,7 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     command = add("list", "what there is: corpora, protocols, features, families, metrics")
     command.add_argument("kind", nargs="?", metavar="|".join(KINDS))
 
-    command = add("fetch", "bring a corpus or pretrained weights into the cache, checked by hash")
+    command = add(
+        "fetch", f"bring a corpus or pretrained weights into the cache, checked by hash: {', '.join(FETCHED)}"
+    )
     command.add_argument("name")
     command.add_argument("--from", dest="source", type=Path, help="a file that is already here")
 
@@ -215,15 +227,14 @@ def run_prepare(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_run(args: argparse.Namespace) -> dict[str, Any]:
     """Run a study to a sealed bundle and print its leaderboard."""
-    from benchmark import records, study
     from benchmark.environment import gpus
-    from benchmark.report import leaderboard
-    from benchmark.spec import at_hand, resolve
+    from benchmark.spec import at_hand, check_names, resolve
 
     names = ("name", "corpus", "protocol", "trials", "seeds", "sampler", "inner_folds", "concurrency")
     given = {name: getattr(args, name) for name in (*names, "time_budget", "max_bad")}
     given["systems"] = tuple(name.strip() for name in args.families.split(",")) if args.families else None
     given |= {"prune": False if args.no_prune else None, "allow_modified": args.allow_modified or None}
+    check_names(args.corpus, args.protocol)
     if args.study is None and not given["systems"]:
         given["systems"], skipped = at_hand(
             _cache(args), args.spaces, gpu=bool(gpus()) or args.address is not None
@@ -231,6 +242,10 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
         for system, reason in skipped.items():
             print(f"skipped: {system}: {reason}", file=sys.stderr)
     spec, frozen = resolve(args.study, given, args.spaces)
+
+    from benchmark import records, study  # Ray, torch and MLflow: a mistyped name is told before them
+    from benchmark.report import leaderboard
+
     place = study.Place(
         out=args.out, cache=_cache(args), root=args.root, address=args.address, storage=args.storage,
         mlflow=args.mlflow, resume=args.resume, strict=args.strict,
@@ -294,7 +309,7 @@ def run_audit(args: argparse.Namespace) -> dict[str, Any]:
             print(f"{check['status']:12}{check['name']}: {check['reason']}")
             for finding in check["findings"][1:]:
                 print(f"{finding['status']:12}  {finding['reason']}")
-        print(f"{args.splits}: {report['status']}")
+        print(f"{args.splits}: {report['status']}: {VERDICTS[report['status']]}")
     args.status = int(report["status"] == "red")
     return report
 

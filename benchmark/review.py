@@ -32,17 +32,17 @@ def review(manifest: Path, splits: Path, cache_folder: Path) -> dict[str, Any]:
     Raises:
         SerbenchError: a file that cannot be read, a fold without train or test, a clip that stands twice.
     """
-    corpus = read_manifest(manifest, cache_folder)
-    content = _read_json(splits)
+    content, corpus = _read_json(splits), read_manifest(manifest)
     split, use = read_split(content, splits.stem, corpus, splits.name)
+    corpus = _heard(corpus, manifest.parent, cache_folder)
     heard = all(clip.digest for clip in corpus.utterances)
     report = audit.audit(corpus, split, None, use, heard=heard)
     report["checks"] += [_fingerprint(content, split), _openings(splits, split)]
     return report | {"status": audit.worst(report["checks"])}
 
 
-def read_manifest(path: Path, cache_folder: Path) -> Corpus:
-    """Return the clips of a manifest, with hash and fingerprint where there is a column or audio."""
+def read_manifest(path: Path) -> Corpus:
+    """Return the clips of a manifest, with hash and fingerprint where there is a column."""
     sheet = foreign.read(path, path.name)
     sheet.need(["speaker", "label", *(["path"] if "id" not in sheet.header else [])])
     rows = [row for _, row in sheet.rows if row.get("status", "accepted") == "accepted"]
@@ -52,10 +52,7 @@ def read_manifest(path: Path, cache_folder: Path) -> Corpus:
         rule = f"each clip must stand once, but {min(doubled, default='no clip')} does not"
         raise sheet.error(f"{rule}; correct it")
     classes = tuple(sorted({clip.label for clip in clips}))
-    corpus = Corpus(CorpusCard("manifest", path.name, classes, "", ""), clips)
-    complete = all(clip.digest and clip.fingerprint for clip in clips)
-    at_hand = all(clip.path and (path.parent / clip.path).is_file() for clip in clips)
-    return _listen(corpus, path.parent, cache_folder) if at_hand and not complete else corpus
+    return Corpus(CorpusCard("manifest", path.name, classes, "", ""), clips)
 
 
 def _utterance(row: Mapping[str, str]) -> Utterance:
@@ -65,13 +62,18 @@ def _utterance(row: Mapping[str, str]) -> Utterance:
     return Utterance(id_, row.get("path", "") or id_, columns=columns, **own)
 
 
-def _listen(corpus: Corpus, root: Path, cache_folder: Path) -> Corpus:
-    """Return the corpus with what its audio says."""
+def _heard(corpus: Corpus, root: Path, cache_folder: Path) -> Corpus:
+    """Return the corpus with what its audio says, where a hash or a fingerprint lacks and audio is there."""
+    known = corpus.utterances
+    if all(clip.digest and clip.fingerprint for clip in known):
+        return corpus
+    if not all(clip.path and (root / clip.path).is_file() for clip in known):
+        return corpus
     from benchmark import prepare  # decoding is heavy and not always needed
     from benchmark.cores import spread
 
     clips = []
-    for clip in spread(partial(prepare.inspect, root), corpus.utterances):
+    for clip in spread(partial(prepare.inspect, root), known):
         if not isinstance(clip, Utterance):
             raise SerbenchError(f"{clip.path}: {clip.reason}: {clip.detail}; mend it or leave it out")
         clips.append(clip)

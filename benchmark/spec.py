@@ -48,8 +48,7 @@ class StudySpec:
     max_bad: float = 0.01  # share of quarantined clips that stops the study
 
     def __post_init__(self) -> None:
-        registry.closest(self.corpus, registry.names("corpora"), "corpus")
-        registry.closest(self.protocol, protocols.NAMES, "protocol")
+        check_names(self.corpus, self.protocol)
         registry.closest(self.sampler, SAMPLERS, "sampler")
         if not re.fullmatch(r"\w[\w.@-]*", self.name):
             raise UsageError(f"a study's name has letters, digits, . _ - only, but got {self.name!r}")
@@ -190,6 +189,14 @@ def read_study(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return settings, dict(found.get("digests") or {})
 
 
+def check_names(corpus: str | None, protocol: str | None) -> None:
+    """Raise UsageError with the nearest match where a corpus or a protocol that is named is unknown."""
+    if corpus:
+        registry.closest(corpus, registry.names("corpora"), "corpus")
+    if protocol:
+        registry.closest(protocol, protocols.NAMES, "protocol")
+
+
 def make_spec(settings: Mapping[str, Any], spaces: Path | None = None) -> StudySpec:
     """Return the study of `settings` (StudySpec's keys, None for a default).
 
@@ -201,7 +208,11 @@ def make_spec(settings: Mapping[str, Any], spaces: Path | None = None) -> StudyS
     given = {key: value for key, value in settings.items() if value is not None}
     if "corpus" not in given:
         raise UsageError("run needs --corpus NAME or a study file: see `serbench list corpora`")
+    protocol = given.get("protocol", default_protocol(given["corpus"]))
+    check_names(given["corpus"], protocol)  # before a family is imported
     systems = tuple(given.get("systems", registry.names("families")))
+    for system in systems:
+        registry.closest(of_system(system)[0], registry.names("families"), "family")
     frozen = {} if spaces else given.get("spaces", {})
     texts = [
         item
@@ -210,7 +221,6 @@ def make_spec(settings: Mapping[str, Any], spaces: Path | None = None) -> StudyS
             [(system, frozen[system])] if system in frozen else read_spaces((system,), spaces).items()
         )
     ]  # a list: a system that is named twice is refused below
-    protocol = given.get("protocol", default_protocol(given["corpus"]))
     made = {
         "systems": tuple(system for system, _ in texts), "spaces": dict(texts),
         "folds": tuple(given.get("folds", ())), "protocol": protocol,

@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from benchmark import fetch, prepare, spec
+from benchmark.cli import FETCHED
 from benchmark.corpora import ravdess
 from benchmark.schema import SerbenchError, UsageError
 
@@ -222,3 +223,7 @@ def test_a_bare_family_with_pretrained_weights_is_its_default():
     assert list(spec.read_spaces(("svm@none", "svm@audioset"), None)) == ["svm", "svm@audioset"]
     with pytest.raises(UsageError, match="cnn has no pretraining 'audiset': its space offers audioset, none"):
         spec.read_spaces(("cnn@audiset",), None)
+
+
+def test_the_help_names_all_that_can_be_fetched():
+    assert set(FETCHED) == {*fetch.KNOWN, *fetch.WEIGHTS, fetch.TIMM + "MODEL"}

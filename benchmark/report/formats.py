@@ -122,7 +122,7 @@ def latex(
         [
             r"\begin{table*}\centering",
             rf"\caption{{{latex_text(caption)}}}" + (rf"\label{{tab:{label}}}" if label else ""),
-            r"\footnotesize\setlength{\tabcolsep}{3pt}",
+            r"\footnotesize\setlength{\tabcolsep}{3pt}\sisetup{group-digits=integer}",
             _FIT,
             rf"\begin{{tabular}}{{{' '.join(kinds)}}}",
             *(r"\toprule", rf"{head} \\", r"\midrule", *lines, r"\bottomrule", r"\end{tabular}}"),
@@ -163,7 +163,7 @@ def _line(row: Sequence[str], kinds: Sequence[str]) -> str:
         if "@" in kind:
             match = _INTERVAL.fullmatch(cell)
             point, interval = match.groups() if match else (cell, "")
-            cells += [point.replace("−", "-"), latex_text(interval)]
+            cells += [point.replace("−", "-"), latex_text(interval).replace("-", "$-$")]
         else:
             cells.append(cell.replace("−", "-") if kind.startswith("S") else latex_text(cell))
     return " & ".join(cells) + r" \\"
