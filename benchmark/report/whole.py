@@ -64,7 +64,7 @@ def added(folder: Path, made: Collection[str]) -> Iterator[str]:
     Args:
         made: the files that follow from its sources.
     """
-    expected = {*sources(folder), *made, bundle.SUMS, "report.html", *_figures(folder)}
+    expected = {*sources(folder), *made, bundle.SUMS, "README.md", "report.html", *_figures(folder)}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         if name.parts[0] in bundle.WORKING:
