@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark import bundle, fetch, protocols, space, spec
+from benchmark import bundle, fetch, files, protocols, space, spec
 from benchmark.files import read_csv, read_json, write_text
 from benchmark.report import page
 from benchmark.report.formats import markdown_text
@@ -19,6 +20,14 @@ PRETRAINING = {  # weights → what they have seen, from their sources (`fetch.W
     "deit-base-imagenet": "ImageNet",
     "mobilenetv3-imagenet": "ImageNet",
 }
+
+_PASSING = (  # lines of a card that change while its bundle does not: openings, version of the program
+    r"- Test parts of this split were opened \d+ times in this results folder \(`openings\.csv`\), "
+    r"a fold at a time\.",
+    r"- Not run, of what this program has: (?:`[\w@.-]+`(?:, )?)+\.",
+    r"- Not run here: other protocols \((?:`[\w-]+`(?:, )?)+\), other corpora, searches with another seed\.",
+    r"  version = \{[\w.+-]+\},",
+)
 
 
 def write(folder: Path) -> None:
@@ -44,6 +53,21 @@ def text(folder: Path) -> str:
     }
     told = (f"## {title}\n\n{part}" if title else part for title, part in parts.items() if part)
     return "\n\n".join([f"# {study['name']}", *told]) + "\n"
+
+
+def problems(folder: Path) -> Iterator[str]:
+    """Yield a line where README.md is not the card of its bundle, save for what the bundle does not hold."""
+    stored, computed = map(_lasting, ((folder / "README.md").read_text(encoding="utf-8"), text(folder)))
+    yield from files.differences(
+        "README.md", *(files.parse("README.md", card) for card in (stored, computed))
+    )
+
+
+def _lasting(card: str) -> str:
+    """Return a card without how often test parts were opened and what the program's version adds."""
+    for line in _PASSING:
+        card = re.sub(f"^{line}\n", "", card, flags=re.MULTILINE)
+    return card
 
 
 def _list(lines: Iterator[str]) -> str:
@@ -119,6 +143,11 @@ def limits(
     if interval["reason"]:
         yield f"No intervals, tests or ties: {interval['reason']}."
     else:
+        if study["bootstrap_seed"] != spec.StudySpec.bootstrap_seed:
+            yield (
+                f"Intervals use bootstrap seed {study['bootstrap_seed']}, not the default "
+                f"{spec.StudySpec.bootstrap_seed}."
+            )
         yield (
             f"Intervals are conditional on the trained models and on {interval['speakers']} speakers: the "
             "spread that searches and training sets add is not in them."

@@ -332,11 +332,10 @@ def run_import(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_verify(args: argparse.Namespace) -> dict[str, Any]:
     """Recompute a bundle; exit status 1 where anything differs."""
-    from benchmark import bundle
-    from benchmark.report import leaderboard
+    from benchmark import bundle, rebuild
 
     bundle.require(args.bundle)
-    verdict = leaderboard.check(args.bundle)
+    verdict = rebuild.check(args.bundle)
     if not args.json:
         print(*verdict.problems, f"{args.bundle}: {verdict}", sep="\n")
     args.status = 1 if verdict.problems else 0

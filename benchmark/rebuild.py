@@ -1,14 +1,24 @@
-"""Change a bundle whole or not at all: verify, build aside, swap in."""
+"""Check a bundle, card included; change it whole or not at all: verify, build aside, swap in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark import bundle, card
-from benchmark.report import leaderboard
+from benchmark.report import leaderboard, recheck
+from benchmark.report.leaderboard import Verdict
 from benchmark.schema import SerbenchError
+
+
+def check(folder: Path) -> Verdict:
+    """Check all of a bundle: its files, its tables and page, its card."""
+    verdict, problems = leaderboard.check(folder), list[str]()
+    with bundle.noting(problems, "README.md"):
+        problems += card.problems(folder)
+    return replace(verdict, problems=list(dict.fromkeys(verdict.problems + problems)))
 
 
 @contextmanager
@@ -20,7 +30,7 @@ def rebuilding(folder: Path) -> Iterator[Path]:
         SerbenchError: it does not verify, or cannot be written; it stays as it was.
     """
     bundle.require(folder)
-    problems = bundle.verify(folder)
+    problems = recheck.sources(folder)
     if problems:
         raise SerbenchError(f"{folder} does not verify, so nothing was rebuilt: {problems[0]}")
     with bundle.aside(folder) as copy:

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from helpers import make_bundle, make_corpus, make_run, make_split
+from helpers import reseal as reseal_by_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -166,8 +167,10 @@ def test_added_and_missing_files_are_named(made):
 def test_a_run_taken_away_or_in_the_wrong_place_is_named_even_when_resealed(made):
     folder = bundle.run_folder(made, "svm", 1, 1)
     folder.rename(folder.with_name("seed-9"))
+    reseal_by_hand(made)
     problems = leaderboard.verify(made)
     assert "missing: runs/svm/fold-1/seed-1/result.json" in problems
+    assert "added: runs/svm/fold-1/seed-9/result.json" in problems
     assert any(p.startswith("runs/svm/fold-1/seed-9: is not the run") for p in problems)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from benchmark.report import (
     recheck,
     reference,
     repeats,
+    whole,
 )
 from benchmark.report.evidence import Evidence
 from benchmark.report.formats import Below, latex, markdown, markdown_text, percent, plain
@@ -46,6 +48,7 @@ BESIDE = (
 )
 PAIRS = "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm."
 CORPUS = ("name", "version", "digest", "complete", "modified")  # what a table says of it
+_TOLD = 120  # characters of a line of the page that differs
 _SEARCHES = ("trials", "random")  # the files of a search: its own trials, the random search beside it
 _COUNTS = ("trials", "complete", "pruned", "failed")
 
@@ -53,8 +56,8 @@ _COUNTS = ("trials", "complete", "pruned", "failed")
 def write(folder: Path, *, pictures: bool = True) -> list[dict[str, Any]]:
     """Rebuild a bundle's tables, figures and page from its files; return the rows of the leaderboard.
 
-    `verify` makes the tables again and compares each cell. Figures and page follow from the same files, but
-    their bytes depend on the version of Matplotlib: their checksums seal them, they are not made again.
+    `verify` makes tables and page again and compares each cell. Figures follow from the same files, but their
+    bytes depend on the version of Matplotlib: their checksums seal them, they are not made again.
     """
     runs = bundle.read_runs(folder)
     tables = bundle.tables(folder, runs)
@@ -78,10 +81,15 @@ def _pictures(known: Evidence, texts: Mapping[str, str], note: str) -> dict[str,
         made[f"figures/{drawing.name}.png"] = png
         made[f"figures/{drawing.name}.pdf"] = figures.pdf(drawing)
         shown.append(Picture(drawing.name, drawing.title, drawing.alt, png, drawing.rows))
+    made["report.html"] = _page(known, texts, note, page.figures(shown))
+    return made
+
+
+def _page(known: Evidence, texts: Mapping[str, str], note: str, drawn: str) -> str:
+    """Return the page around the section of its figures."""
     about = caption(known.corpus, known.splits, known.tables)
     sources = {name: text for name, text in texts.items() if name.endswith(".tex") and "/" not in name}
-    made["report.html"] = page.html(known, about, _sheets(known, texts, note), shown, sources)
-    return made
+    return page.html(known, about, _sheets(known, texts, note), drawn, sources)
 
 
 def _sheets(known: Evidence, texts: Mapping[str, str], note: str) -> list[Sheet]:
@@ -148,11 +156,16 @@ class Verdict:
 
 
 def check(folder: Path) -> Verdict:
-    """Check a bundle's files, then make every table again and compare it cell by cell."""
-    problems, tables, cells = bundle.verify(folder) + recheck.problems(folder), dict[str, str](), 0
+    """Check a bundle's files, then make every table and the page again and compare them cell by cell."""
+    problems, tables, cells = recheck.sources(folder) + recheck.problems(folder), dict[str, str](), 0
+    later: list[str] = []  # of the page: what it is made of comes first
     with bundle.noting(problems, "tables"):
         runs = bundle.read_runs(folder)
-        tables = files(folder, bundle.tables(folder, runs), runs)
+        scored = bundle.tables(folder, runs)
+        tables = files(folder, scored, runs)
+        problems += whole.added(folder, tables)
+        with bundle.noting(later, "report.html"):
+            later += _page_problems(folder, evidence.read(folder, scored, runs), tables)
     for name, text in tables.items():
         if not (folder / name).exists():
             problems.append(f"{name}: not there to compare; `serbench report` makes it")
@@ -161,7 +174,29 @@ def check(folder: Path) -> Verdict:
             stored, computed = (folder / name).read_bytes().decode(), parse(name, text)
             problems += differences(name, parse(name, stored), computed)
             cells += count(computed)
-    return Verdict(list(dict.fromkeys(problems)), bundle.sealed_files(folder), cells)
+    return Verdict(list(dict.fromkeys(problems + later)), bundle.sealed_files(folder), cells)
+
+
+def _page_problems(folder: Path, known: Evidence, texts: Mapping[str, str]) -> Iterator[str]:
+    """The page must say what its bundle says, and show the figures beside it, which are not drawn again."""
+    path = folder / "report.html"
+    pictures = {picture.name for picture in folder.glob("figures/*")}
+    if not path.exists() and not pictures:
+        return
+    stored = path.read_text(encoding="utf-8")
+    drawn = page.drawn(stored)
+    computed = page.lines(_page(known, texts, _unpublished(folder), drawn))
+    pairs = zip_longest(page.lines(stored), computed, fillvalue="")
+    differ = next(((old, new) for old, new in pairs if old != new), None)
+    if differ:
+        yield f"report.html: stored {differ[0][:_TOLD]}, recomputed {differ[1][:_TOLD]}"
+    shown = page.shown(drawn)
+    for name in sorted(pictures ^ {f"{name}.{kind}" for name in shown for kind in ("png", "pdf")}):
+        yield f"figures/{name}: " + ("not shown in report.html" if name in pictures else "not there")
+    for name, png in shown.items():
+        beside = folder / "figures" / f"{name}.png"
+        if png and beside.exists() and beside.read_bytes() != png:
+            yield f"figures/{name}.png: not the picture that report.html shows"
 
 
 def verify(folder: Path) -> list[str]:

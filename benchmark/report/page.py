@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,6 +24,10 @@ _PLAIN = 8_000  # bytes of a figure's data, above which it is compressed
 _CSS = Path(__file__).with_name("page.css")
 _JS = Path(__file__).with_name("page.js")
 _TRIALS = ("System", "Fold", "Search", "Trial", "State", "UAR %", "Steps", "Seconds", "Configuration")
+_OF_THE_VERSION = {  # what it looks like, how it sorts, which version is cited
+    r"<style>.*?</style>": "", r"<script>.*?</script>": "", r' content="default-src [^"]*"': "",
+    r"  version = \{[^}]*\},": "",
+}  # fmt: skip
 _FILTERS = {"System": 0, "Fold": 1, "Search": 2, "State": 4}
 
 
@@ -53,7 +58,7 @@ def html(
     known: Evidence,
     caption: str,
     sheets: Sequence[Sheet],
-    pictures: Sequence[Picture],
+    drawn: str,
     sources: Mapping[str, str],
 ) -> str:
     """Return the page.
@@ -62,7 +67,7 @@ def html(
         known: the bundle.
         caption: what its numbers are of.
         sheets: tables in order; the first is the leaderboard.
-        pictures: figures in order.
+        drawn: the section of the figures (`figures`).
         sources: LaTeX to copy, file name → text.
     """
     open_, folded = ([s for s in sheets if s.folded is kind] for kind in (False, True))
@@ -72,7 +77,7 @@ def html(
     )
     sections = {
         "Results": section("Results", "".join(map(table, open_))),
-        "Figures": figures(pictures),
+        "Figures": drawn,
         "Tables": section("Tables", "".join(map(table, folded))),
         "Trials": "",  # when it is known how much room is left
         "Protocol": _protocol(known),
@@ -109,6 +114,25 @@ def section(title: str, content: str) -> str:
 def figures(pictures: Sequence[Picture]) -> str:
     """Return the section of the figures."""
     return section("Figures", f'<div class="figures">{"".join(_figures(pictures))}</div>')
+
+
+def drawn(text: str) -> str:
+    """Return the section of the figures of a written page."""
+    begin, end = text.index('<section id="figures">'), text.index('<section id="tables">')
+    return text[begin:end].rstrip()
+
+
+def shown(section: str) -> dict[str, bytes | None]:
+    """Return the figures in a section, name → PNG; None: the page had no room and links it."""
+    found = re.findall(r'<figure id="figure-([^"]*)">(?:<img src="data:image/png;base64,([^"]*)")?', section)
+    return {unescape(name): base64.b64decode(content) if content else None for name, content in found}
+
+
+def lines(text: str) -> list[str]:
+    """Return what a page says, an element a line, without what the version of the program adds."""
+    for part, without in _OF_THE_VERSION.items():
+        text = re.sub(part, without, text, flags=re.DOTALL)
+    return re.sub(r"(?=<(?:tr|td|th|h\d|p|dt|dd|li|pre|section|details))", "\n", text).splitlines()
 
 
 def _head(name: str, css: str, js: str) -> str:

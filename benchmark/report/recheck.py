@@ -1,4 +1,4 @@
-"""What the files beside the predictions say, made again: the study's digests, the audit, the card."""
+"""What the files beside the predictions say, made again: the study's digests, the audit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from typing import Any
 
 from benchmark import audit, bundle, restore, space
 from benchmark.files import differences, read_csv, read_json
+from benchmark.report import lineage, whole
 from benchmark.schema import digest, of_system
 
 NOT_HASHED = ("schema_version", "name", "concurrency", "bootstrap_seed", "digests")  # as StudySpec.digest
 ENVIRONMENT = ("commit", "code_digest", "python", "packages")
+
+
+def sources(folder: Path) -> list[str]:
+    """Return one line a problem of what tables are made of: nothing is rebuilt from a bundle that has one."""
+    return bundle.verify(folder) + whole.problems(folder) + lineage.problems(folder)
 
 
 def problems(folder: Path) -> list[str]:
@@ -21,7 +27,6 @@ def problems(folder: Path) -> list[str]:
     found: list[str] = []
     checks = {
         _study: "study.yaml", _environment: "environment.json", _trials: "study.yaml", _audit: "audit.json",
-        _card: "README.md",
     }  # fmt: skip
     for check, file in checks.items():
         if (folder / file).exists():  # else the seal has named it
@@ -112,10 +117,3 @@ def _by_name(report: Mapping[str, Any]) -> dict[str, Any]:
         findings = [f"{finding['status']}: {finding['reason']}" for finding in check["findings"]]
         checks[check["name"]] = {"status": check["status"], "reason": check["reason"], "findings": findings}
     return {**report, "checks": checks}
-
-
-def _card(folder: Path) -> Iterator[str]:
-    """The card must show the leaderboard's table; the rest of it is prose of the version that wrote it."""
-    card, table = ((folder / name).read_text(encoding="utf-8") for name in ("README.md", "leaderboard.md"))
-    if table.strip() not in card:
-        yield "README.md: its table must be that of leaderboard.md, but differs"
