@@ -26,7 +26,7 @@ def made(original, tmp_path):
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """They are drawn in report/test_external_page.py."""
-    monkeypatch.setattr(leaderboard, "_pictures", lambda known, texts: {})
+    monkeypatch.setattr(leaderboard, "_pictures", lambda known, texts, note: {})
 
 
 def predictions(folder, seeds=(1,), lean=1.5):
