@@ -165,7 +165,7 @@ def check(folder: Path) -> Verdict:
         tables = files(folder, scored, runs)
         problems += whole.added(folder, tables)
         with bundle.noting(later, "report.html"):
-            later += _page_problems(folder, evidence.read(folder, scored, runs), tables)
+            later += _page_problems(folder, scored, runs, tables)
     for name, text in tables.items():
         if not (folder / name).exists():
             problems.append(f"{name}: not there to compare; `serbench report` makes it")
@@ -177,7 +177,9 @@ def check(folder: Path) -> Verdict:
     return Verdict(list(dict.fromkeys(problems + later)), bundle.sealed_files(folder), cells)
 
 
-def _page_problems(folder: Path, known: Evidence, texts: Mapping[str, str]) -> Iterator[str]:
+def _page_problems(
+    folder: Path, tables: scores.Tables, runs: Sequence[Run], texts: Mapping[str, str]
+) -> Iterator[str]:
     """The page must say what its bundle says, and show the figures beside it, which are not drawn again."""
     path = folder / "report.html"
     pictures = {picture.name for picture in folder.glob("figures/*")}
@@ -185,6 +187,7 @@ def _page_problems(folder: Path, known: Evidence, texts: Mapping[str, str]) -> I
         return
     stored = path.read_text(encoding="utf-8")
     drawn = page.drawn(stored)
+    known = evidence.read(folder, tables, runs)
     computed = page.lines(_page(known, texts, _unpublished(folder), drawn))
     pairs = zip_longest(page.lines(stored), computed, fillvalue="")
     differ = next(((old, new) for old, new in pairs if old != new), None)
