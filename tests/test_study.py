@@ -51,7 +51,9 @@ def test_the_bundle_is_sealed_whole_and_verifies(finished: Any, clone: Path) -> 
     assert not left & {"journal.jsonl", ".tune", ".lock", ".owner"}
     status, out, said = studies.run(clone, "verify", finished.bundle, "--json")
     assert status == 0, said
-    assert json.loads(out) == {"bundle": str(finished.bundle), "verified": True, "problems": []}
+    told = json.loads(out)
+    assert (told["bundle"], told["verified"], told["problems"]) == (str(finished.bundle), True, [])
+    assert told["files"] == bundle.sealed_files(finished.bundle) and told["cells"] > 500
 
 
 @pytest.mark.slow

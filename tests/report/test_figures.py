@@ -77,14 +77,14 @@ def test_every_figure_that_the_bundle_has_data_for(drawn):
 def test_they_are_files_of_a_sealed_bundle_that_verifies(made, drawn):
     expected = sorted(f"{name}.{kind}" for name in drawn for kind in ("pdf", "png"))
     assert sorted(path.name for path in (made / "figures").iterdir()) == expected
-    assert leaderboard.verify(made) == []
+    assert bundle.verify(made) == []
     (made / "figures/forest.png").write_bytes(b"other")
-    assert leaderboard.verify(made) == ["wrong checksum: figures/forest.png"]
+    assert bundle.verify(made) == ["wrong checksum: figures/forest.png"]
     (made / "figures/old.png").write_bytes(b"of a system that left")
     leaderboard.write(made)
     card.write(made)
     bundle.seal(made)
-    assert leaderboard.verify(made) == [] and not (made / "figures/old.png").exists()
+    assert bundle.verify(made) == [] and not (made / "figures/old.png").exists()
 
 
 def test_the_same_files_each_time(known, drawn):
