@@ -21,16 +21,19 @@ def problems(folder: Path) -> list[str]:
     A curve's rows before its last, seconds and losses came of the training alone: checksums hold them.
     """
     found: list[str] = []
-    for best in sorted(folder.glob("searches/*/fold-*/best.json")):
+    study: Row = {}
+    with bundle.noting(found, "study.yaml"):
+        study = bundle.read_study(folder)
+    for best in sorted(folder.glob("searches/*/fold-*/best.json")) if study else ():
         with bundle.noting(found, best.parent.relative_to(folder).as_posix()):
-            found += _search(folder, best.parent)
+            found += _search(folder, best.parent, study)
     with bundle.noting(found, "runs"):
         found += _constant(folder)
     return found
 
 
-def _search(folder: Path, place: Path) -> Iterator[str]:
-    study, system = bundle.read_study(folder), place.parts[-2]
+def _search(folder: Path, place: Path, study: Row) -> Iterator[str]:
+    system, inner = place.parts[-2], study["inner_folds"]
     name, trials = place.relative_to(folder).as_posix(), read_csv(place / "trials.csv")
     best = read_json(place / "best.json")
     text = (place / "space.yaml").read_text(encoding="utf-8")
@@ -38,7 +41,7 @@ def _search(folder: Path, place: Path) -> Iterator[str]:
         yield f"{name}/space.yaml: must be the space of {system} in study.yaml, but differs"
     yield from _steps(f"{name}/steps.csv", trials, read_csv(place / "steps.csv"))
     there = space.parse(text, system)
-    yield from _refits(folder, system, place.name, there, best["params"], int(best["steps"]))
+    yield from _refits(folder, system, place.name, there, best["params"], int(best["steps"]), inner)
     if of_system(system)[2] == 1:
         first = trials[0]  # the published configuration, always tried first
         cells = {key: cell for key, cell in first.items() if key.startswith("param.") and cell}
@@ -46,7 +49,7 @@ def _search(folder: Path, place: Path) -> Iterator[str]:
         yield from differences(f"{name}/trials.csv: trial 1", cells, published)
         steps = int(first["steps"]) if first["state"] == "COMPLETE" else None
         row = f"{system}{PUBLISHED}"
-        yield from _refits(folder, row, place.name, there, there.published_params, steps)
+        yield from _refits(folder, row, place.name, there, there.published_params, steps, inner)
 
 
 def _steps(name: str, trials: list[dict[str, str]], rows: list[dict[str, str]]) -> Iterator[str]:
@@ -69,10 +72,9 @@ def _steps(name: str, trials: list[dict[str, str]], rows: list[dict[str, str]]) 
 
 
 def _refits(
-    folder: Path, system: str, fold: str, there: space.Space, params: Row, steps: int | None
+    folder: Path, system: str, fold: str, there: space.Space, params: Row, steps: int | None, inner: int
 ) -> Iterator[str]:
     """Every refit has the whole configuration that was chosen, and as many steps as that has."""
-    inner = bundle.read_study(folder)["inner_folds"]
     told = of_system(system.removesuffix(PUBLISHED))[1] or there.pretraining or "none"
     config = _plain(there.configuration(params)) | {"family": there.family, "pretraining": told}
     for path in sorted(folder.glob(f"runs/{system}/{fold}/seed-*/result.json")):

@@ -17,7 +17,7 @@ from scipy.special import ndtri
 
 from benchmark import statistics
 from benchmark.files import csv_text, read_csv
-from benchmark.report.formats import markdown, percent
+from benchmark.report.formats import markdown, percent, points
 from benchmark.scores import PUBLISHED
 
 Row = Mapping[str, Any]
@@ -103,7 +103,7 @@ def cells(found: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     lines = [
         [
             *(str(row[key]) for key in ("system", "class", "support", "reference_support")),
-            percent(row, "recall"), percent(row, "reference_recall"), _points(row),
+            percent(row, "recall"), percent(row, "reference_recall"), points(_difference(row)),
             *(percent(row, f"{kind}{name}") for name in SHARES[1:] for kind in ("", "reference_")),
         ]
         for row in found
@@ -111,7 +111,6 @@ def cells(found: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     return header, lines
 
 
-def _points(row: Row) -> str:
-    point = f"{100 * row['recall_difference']:+.1f}"
-    low, high = row.get("recall_difference_lo"), row.get("recall_difference_hi")
-    return point if low is None or high is None else f"{point} [{100 * low:+.1f}, {100 * high:+.1f}]"
+def _difference(row: Row) -> Row:
+    name = "recall_difference"
+    return {"effect": row[name], "lo": row.get(f"{name}_lo"), "hi": row.get(f"{name}_hi")}

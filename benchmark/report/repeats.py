@@ -55,11 +55,9 @@ def files(leaderboard: Sequence[Row], about: str, name: str) -> dict[str, str]:
 
 def table(found: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Return header and cells, UAR in %."""
-    shown = COLUMNS[2:]
     header = ["System", "Searches", "UAR", "SD over searches", "Lowest", "Highest", "SD over refits"]
-    cells = [[row["system"], str(row["searches"]), *(_percent(row[key]) for key in shown)] for row in found]
+    cells = [
+        [row["system"], str(row["searches"]), *(formats.percent(row, key) for key in COLUMNS[2:])]
+        for row in found
+    ]
     return header, cells
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f}"
