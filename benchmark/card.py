@@ -11,7 +11,6 @@ from benchmark import bundle, fetch, files, protocols, space, spec
 from benchmark.files import read_csv, read_json, write_text
 from benchmark.report import page
 from benchmark.report.formats import markdown_text
-from benchmark.schema import of_system
 from benchmark.space import Space
 
 PRETRAINING = {  # weights → what they have seen, from their sources (`fetch.WEIGHTS`)
@@ -172,7 +171,7 @@ def assumed(found: Mapping[str, Space]) -> Iterator[str]:
 
 def _pretraining(found: Mapping[str, Space]) -> Iterator[str]:
     for system, there in found.items():
-        name = there.weights.get(of_system(system)[1] or there.pretraining or "none")
+        name = there.of(system).start_weights
         if not name and "audioset_embedding" in there.features:
             name = "mn04-audioset"  # frozen, in its features
         if name:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
-from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest, nearest
+from benchmark.schema import SCHEMA_VERSION, SerbenchError, digest, nearest, of_system
 
 REQUIRED = ("family", "features", "search", "published")
 TOP_LEVEL = (
@@ -176,6 +176,21 @@ class Space:
     pruning: Mapping[str, float]
     text: str = ""
     weights: Mapping[str, str] = field(default_factory=dict)  # pretraining → its name for `fetch`
+
+    def of(self, system: str) -> Space:
+        """Return the space of a system in it: the pretraining that its name tells, else the space's own."""
+        told = of_system(system)[1]
+        return replace(self, pretraining=told) if told else self
+
+    @property
+    def start(self) -> str:
+        """The pretraining that its networks start from; `none`: from random weights."""
+        return self.pretraining or "none"
+
+    @property
+    def start_weights(self) -> str:
+        """The name of the weights that its networks start from, or ""."""
+        return self.weights.get(self.start, "")
 
     @property
     def unpublished(self) -> bool:

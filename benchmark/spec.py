@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,8 @@ class StudySpec:
 
     def space(self, system: str) -> Space:
         """Return the search space of `system`."""
-        name, pretraining, _ = of_system(system)
-        found = space.parse(self.spaces[system], f"{system}.yaml", registry.family(name))
-        return replace(found, pretraining=pretraining) if pretraining else found
-
-    def weights(self, system: str) -> str:
-        """Return the name of the pretrained weights that the system's network starts from, or ""."""
-        found = self.space(system)
-        return found.weights.get(found.pretraining or "none", "")
+        family = registry.family(of_system(system)[0])
+        return space.parse(self.spaces[system], f"{system}.yaml", family).of(system)
 
     def digest(
         self, corpus_digest: str, fingerprint: str, features: Mapping[str, str], weights: Mapping[str, str]
@@ -120,14 +114,13 @@ def read_spaces(systems: tuple[str, ...], folder: Path | None) -> dict[str, str]
         own = (folder or SPACES) / f"{family}@{pretraining}.yaml"
         path = own if own.exists() else (folder or SPACES) / f"{family}.yaml"
         loaded = space.load(path, registry.family(family))
-        default = loaded.pretraining or "none"
-        offered = sorted({*loaded.weights, "none"}) if loaded.weights else [default]
+        offered = sorted({*loaded.weights, "none"}) if loaded.weights else [loaded.start]
         if pretraining and pretraining not in offered:
             raise UsageError(
                 f"{family} has no pretraining {pretraining!r}: its space offers {', '.join(offered)}"
             )
         # without weights svm@none is svm, but svm@audioset has a space of its own
-        named = f"{family}@{pretraining or default}" if loaded.weights else path.stem
+        named = f"{family}@{loaded.of(system).start}" if loaded.weights else path.stem
         texts[f"{named}.{search}" if system.endswith(f".{search}") else named] = loaded.text
     return texts
 
@@ -144,9 +137,8 @@ def known_systems(folder: Path | None = None) -> tuple[str, ...]:
 
 def needed_weights(system: str, found: Space) -> tuple[str, ...]:
     """Return the names of the pretrained weights that a system and its features need."""
-    pretraining = of_system(system)[1] or found.pretraining or "none"
     modules = map(registry.feature, found.features.split("+"))
-    names = (found.weights.get(pretraining), *(getattr(module, "WEIGHTS", None) for module in modules))
+    names = (found.of(system).start_weights, *(getattr(module, "WEIGHTS", None) for module in modules))
     return tuple(dict.fromkeys(name for name in names if name))
 
 

@@ -179,7 +179,8 @@ def plan(spec: StudySpec, place: Place) -> Study:
         for system in spec.systems
         for name in needed_weights(system, spec.space(system))
     }
-    weights = {name: used[name] for name in map(spec.weights, spec.systems) if name}
+    started = (spec.space(system).start_weights for system in spec.systems)
+    weights = {name: used[name] for name in started if name}
     hashes = {name: files.sha256(path) for name, path in sorted(used.items())}
     tables = {}
     for name in names:
@@ -224,8 +225,8 @@ def search(
     storage = place.storage or str((place.out / spec.name / ".tune").resolve())
 
     def task(system: str, fold: int, sampler: str) -> searching.SearchTask:
-        space, name = on_cluster(spec.space(system), room), spec.weights(system)
-        pretrained = [weights[name]] if name else []
+        space = on_cluster(spec.space(system), room)
+        pretrained = [weights[space.start_weights]] if space.start_weights else []
         return searching.SearchTask(
             study=study.digest, system=system, family=space.family, fold=fold, sampler=sampler, space=space,
             trials=spec.trials, inner_folds=spec.inner_folds, prune=spec.prune, concurrency=spec.concurrency,
@@ -280,9 +281,9 @@ def refits(
                 rows.append((f"{system}{PUBLISHED}", space.published_params))
             for row, params in rows:
                 yield Refit(
-                    row, space.family, space.pretraining or "none", space.features, fold.number, seed,
+                    row, space.family, space.start, space.features, fold.number, seed,
                     space.configuration(params), space.resources["cpus"], space.resources["gpus"],
-                    study.spec.weights(system),
+                    space.start_weights,
                 )  # fmt: skip
         yield Refit(MAJORITY, MAJORITY, "none", "", fold.number, seed, {})
 

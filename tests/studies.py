@@ -92,6 +92,19 @@ def write_study(path: Path, **changes: Any) -> Path:
     return path
 
 
+def marked(mark: str) -> list[psutil.Process]:
+    """Return the running processes whose environment has SERBENCH_TEST_MARK=`mark`."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            same = process.environ().get("SERBENCH_TEST_MARK") == mark
+            if same and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
 class Command:
     """`serbench …` as a process that leads its own session; every process it leaves can be found."""
 
@@ -142,17 +155,7 @@ class Command:
 
     def left(self) -> list[psutil.Process]:
         """Return what runs of the command, Ray's processes included."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if (
-                    process.environ().get("SERBENCH_TEST_MARK") == self.mark
-                    and process.status() != psutil.STATUS_ZOMBIE
-                ):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
+        return marked(self.mark)
 
     def gone(self, seconds: float = 60) -> bool:
         """Whether all of the command's processes are gone, within `seconds`."""

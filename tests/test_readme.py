@@ -52,7 +52,9 @@ def test_rays_commands_know_these_options():
 
 @pytest.mark.slow
 def test_the_committed_bundles_verify_as_the_readme_says():
-    for bundle in sorted((ROOT / "results").glob("ravdess-*")):
+    sealed = sorted(seal.parent for seal in (ROOT / "results").glob("*/SHA256SUMS"))  # the rest is unfinished
+    assert len(sealed) >= 3
+    for bundle in sealed:
         assert leaderboard.verify(bundle) == [], bundle.name
 
 

@@ -12,23 +12,19 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.torch import load_file, save_file
-
-# Huge pages, where Linux gives them: a third of an epoch of mn04 went into page faults. Read when torch first
-# asks for memory.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmark import metrics
 from benchmark.families import _common as common
+from benchmark.families import _memory as memory
 from benchmark.families._common import Array, Config, Fit, Told
 from benchmark.sequences import Sequences
 
@@ -218,6 +214,7 @@ class NetFit(Fit):
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         config, scaler = self.config, None
         if isinstance(self.x, Sequences):
+            memory.keep_freed()
             self.data: Rows | Clips = Clips(self.x, self.device)
             columns = self.x.bands
         else:
@@ -296,6 +293,8 @@ class NetFit(Fit):
         Raises:
             common.TrialFailed: the loss is not finite, or memory ends at half a batch, too.
         """
+        if isinstance(self.x, Sequences):
+            memory.give_back()  # what the epoch before has left
         net, config, lr, total = self.model.net.train(), self.config, 0.0, torch.zeros((), device=self.device)
         guessed = torch.empty_like(self._y)
         with seeded(self.seed + 1_000_003 * (self.epoch + 1), self.device):

@@ -75,7 +75,7 @@ def _refits(
     folder: Path, system: str, fold: str, there: space.Space, params: Row, steps: int | None, inner: int
 ) -> Iterator[str]:
     """Every refit has the whole configuration that was chosen, and as many steps as that has."""
-    told = of_system(system.removesuffix(PUBLISHED))[1] or there.pretraining or "none"
+    told = there.of(system.removesuffix(PUBLISHED)).start
     config = _plain(there.configuration(params)) | {"family": there.family, "pretraining": told}
     for path in sorted(folder.glob(f"runs/{system}/{fold}/seed-*/result.json")):
         result, name = read_json(path), path.parent.relative_to(folder).as_posix()

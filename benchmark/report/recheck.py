@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmark import audit, bundle, restore, space
 from benchmark.files import differences, read_csv, read_json
 from benchmark.report import lineage, whole
-from benchmark.schema import digest, of_system
+from benchmark.schema import digest
 
 NOT_HASHED = ("schema_version", "name", "concurrency", "bootstrap_seed", "digests")  # as StudySpec.digest
 ENVIRONMENT = ("commit", "code_digest", "python", "packages")
@@ -44,26 +43,18 @@ def _study(folder: Path) -> Iterator[str]:
     if "digests" not in study:
         return
     stored, weights = study["digests"], study["digests"].get("weights", {})
-    spaces = {system: space.parse(text, system) for system, text in study["spaces"].items()}
-    started = {}
-    for system, found in spaces.items():
-        name = found.weights.get(of_system(system)[1] or found.pretraining or "none", "")
-        if name:
-            started[name] = weights.get(name)
+    spaces = [(system, space.parse(text, system).of(system)) for system, text in study["spaces"].items()]
+    started = {found.start_weights: weights.get(found.start_weights) for _, found in spaces}
+    started.pop("", None)
     content = {key: value for key, value in study.items() if key not in NOT_HASHED}
     if study["time_budget"] is None:
         del content["time_budget"]
-    content["spaces"] = {system: _space_digest(system, found) for system, found in spaces.items()}
+    content["spaces"] = {system: found.digest for system, found in spaces}
     corpus, fingerprint = read_json(folder / "corpus.json")["digest"], _fingerprint(folder)
     parts = [content, corpus, fingerprint, stored["features"], *([started] if started else [])]
     computed = {"corpus": corpus, "fingerprint": fingerprint, "spaces": content["spaces"]}
     computed["study"] = digest(parts)
     yield from differences("study.yaml: digests", {key: stored.get(key) for key in computed}, computed)
-
-
-def _space_digest(system: str, found: space.Space) -> str:
-    pretraining = of_system(system)[1]
-    return replace(found, pretraining=pretraining).digest if pretraining else found.digest
 
 
 def _fingerprint(folder: Path) -> str:

@@ -64,7 +64,7 @@ class Work:
             with cluster.connect():
                 space = asked.space(self.family)
                 parts = {(space.features, 1): cluster.put(self.part)}
-                study.search(searched, place, journal, parts, journal.append)
+                study.search(searched, place, journal, parts, {}, journal.append)
         ended = [event for event in journal.state.events if event["event"] == "trial_ended"]
         self.configs = {
             e["trial_id"]: (space.configuration(e["params"]), search.seed_of(e["trial_id"])) for e in ended
