@@ -9,14 +9,15 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from benchmark import __version__
 from benchmark.schema import SerbenchError, UsageError
 
-KINDS = ("corpora", "protocols", "features", "families", "metrics")
+KINDS = ("corpora", "protocols", "features", "families", "systems", "metrics")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -83,7 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
             )
         return command
 
-    command = add("list", "what there is: corpora, protocols, features, families, metrics")
+    command = add("list", "what there is: corpora, protocols, features, families, systems, metrics")
     command.add_argument("kind", nargs="?", metavar="|".join(KINDS))
 
     command = add(
@@ -177,11 +178,22 @@ def _cache(args: argparse.Namespace) -> Path:
 
 def run_list(args: argparse.Namespace) -> dict[str, Any]:
     """List what is registered, one kind or all."""
-    from benchmark import metrics, protocols, registry
+    from benchmark import metrics, protocols, registry, spec
+    from benchmark.environment import gpus
+
+    def systems() -> dict[str, str]:
+        ready, skipped = spec.at_hand(_cache(args), gpu=bool(gpus()))
+        told = {**dict.fromkeys(ready, "can run here"), **skipped}
+        return {name: told[name] for name in spec.known_systems()}
+
+    def measured() -> dict[str, str]:
+        return {name: metric.what for name, metric in metrics.METRICS.items()}
 
     kinds = [registry.closest(args.kind, KINDS, "kind")] if args.kind else list(KINDS)
-    about = {"protocols": protocols.ABOUT, "metrics": {n: m.what for n, m in metrics.METRICS.items()}}
-    known = {kind: about.get(kind) or dict.fromkeys(registry.names(kind), "") for kind in kinds}
+    about: dict[str, Callable[[], dict[str, str]]] = {
+        "protocols": lambda: protocols.ABOUT, "systems": systems, "metrics": measured,
+    }  # fmt: skip
+    known = {kind: about.get(kind, partial(registry.about, kind))() for kind in kinds}
     if not args.json:
         for kind, names in known.items():
             print(f"{kind}:", *(f"  {name:20}{what}".rstrip() for name, what in names.items()), sep="\n")

@@ -111,8 +111,7 @@ def read_spaces(systems: tuple[str, ...], folder: Path | None) -> dict[str, str]
     for system in systems:
         family, pretraining, search = of_system(system)
         registry.closest(family, registry.names("families"), "family")
-        own = (folder or SPACES) / f"{family}@{pretraining}.yaml"
-        path = own if own.exists() else (folder or SPACES) / f"{family}.yaml"
+        path = _file(system, folder)
         loaded = space.load(path, registry.family(family))
         offered = sorted({*loaded.weights, "none"}) if loaded.weights else [loaded.start]
         if pretraining and pretraining not in offered:
@@ -123,6 +122,12 @@ def read_spaces(systems: tuple[str, ...], folder: Path | None) -> dict[str, str]
         named = f"{family}@{loaded.of(system).start}" if loaded.weights else path.stem
         texts[f"{named}.{search}" if system.endswith(f".{search}") else named] = loaded.text
     return texts
+
+
+def _file(system: str, folder: Path | None) -> Path:
+    family, pretraining, _ = of_system(system)
+    own = (folder or SPACES) / f"{family}@{pretraining}.yaml"
+    return own if own.exists() else (folder or SPACES) / f"{family}.yaml"
 
 
 def known_systems(folder: Path | None = None) -> tuple[str, ...]:
@@ -137,8 +142,7 @@ def known_systems(folder: Path | None = None) -> tuple[str, ...]:
 
 def needed_weights(system: str, found: Space) -> tuple[str, ...]:
     """Return the names of the pretrained weights that a system and its features need."""
-    modules = map(registry.feature, found.features.split("+"))
-    names = (found.of(system).start_weights, *(getattr(module, "WEIGHTS", None) for module in modules))
+    names = (found.of(system).start_weights, *map(registry.weights_of, found.features.split("+")))
     return tuple(dict.fromkeys(name for name in names if name))
 
 
@@ -151,8 +155,7 @@ def at_hand(
     """
     have, skipped = [], {}
     for system in known_systems(folder):
-        (text,) = read_spaces((system,), folder).values()
-        found = space.parse(text, system)
+        found = space.load(_file(system, folder))
         missing = [name for name in needed_weights(system, found) if not fetch.weights(name, cache)]
         if missing:
             skipped[system] = f"its weights are not here: {fetch.command(missing[0])}"
