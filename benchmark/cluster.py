@@ -53,7 +53,8 @@ def connect(address: str | None = None) -> Iterator[None]:
                 "with --resume"
             ) from None
         raise SerbenchError(
-            f"no Ray cluster at {address!r} ({first_line}): start one, or leave --address out"
+            f"no Ray cluster at {address!r} ({first_line}): start one, or leave --address out; "
+            "one with a token needs RAY_AUTH_MODE=token here, too"
         ) from None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_termination)  # Ray's own handler aborts the driver
