@@ -11,6 +11,7 @@ from benchmark import bundle, fetch, files, protocols, space, spec
 from benchmark.files import read_csv, read_json, write_text
 from benchmark.report import page
 from benchmark.report.formats import markdown_text
+from benchmark.schema import of_system
 from benchmark.space import Space
 
 PRETRAINING = {  # weights → what they have seen, from their sources (`fetch.WEIGHTS`)
@@ -160,6 +161,8 @@ def assumed(found: Mapping[str, Space]) -> Iterator[str]:
     """Yield what each `-published` row assumes beyond the published configuration."""
     for system, there in found.items():
         names = ", ".join(f"`{name}`" for name in there.assumed)
+        if of_system(system)[2] > 1:
+            continue  # of several searches, the first brings the row
         if there.unpublished:
             yield (
                 f"`{system}-published` carries no published setting: the reference study has no such system; "

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import bundle
-from benchmark.files import read_json, write_text
+from benchmark.files import read_csv, read_json, write_text
 from benchmark.report import leaderboard
 
 BEGIN, END = "<!-- from bundles -->", "<!-- end -->"
 FIRST, RANDOM = "ravdess-luna-jimenez-5fold", "ravdess-random-80-20"
+REPEATS = f"{FIRST}-repeats"
 
 
 def results(folder: Path) -> str:
@@ -25,6 +26,8 @@ def results(folder: Path) -> str:
     text = (folder / FIRST / "leaderboard.md").read_text(
         encoding="utf-8"
     ) + f"\n{_validation(folder / FIRST)}\n"
+    if bundle.is_sealed(folder / REPEATS):
+        text += f"\n{_repeats(folder / REPEATS)}\n"
     if bundle.is_sealed(folder / RANDOM):
         text += f"\n{_inflation(folder)}\n"
     others = sorted(p.parent.name for p in folder.glob(f"*/{bundle.SUMS}"))
@@ -56,6 +59,20 @@ def _validation(folder: Path) -> str:
         means[system] = sum(scores) / len(scores)
     told = ", ".join(f"{system} {_points(mean)}" for system, mean in means.items())
     return f"Inner-validation UAR of the selected configurations, mean over the folds, in %: {told}."
+
+
+def _repeats(folder: Path) -> str:
+    """Say what other random numbers of the search alone change."""
+    rows = read_csv(folder / "repeats.csv")
+    told = ", ".join(
+        f"{row['system']} {_points(float(row['uar']))} ({_points(float(row['uar_min']))} to "
+        f"{_points(float(row['uar_max']))}, SD {_points(float(row['uar_search_sd']))})"
+        for row in rows
+    )
+    return (
+        f"What the search itself adds: `{folder.name}` repeats each search {rows[0]['searches']} times with "
+        f"other random numbers; test UAR in %, mean over the searches (lowest to highest, SD): {told}."
+    )
 
 
 def _inflation(folder: Path) -> str:
