@@ -216,14 +216,19 @@ class Recorder(Callback):
         self._task, self._emit = task, emit
         self.ended: dict[str, TrialRecord] = {r.trial_id: r for r in task.history}
         self.running: dict[str, tuple[TrialRecord, float]] = {}
+        self.restarted: set[str] = set()
 
     def _event(self, event: str, trial_id: str, **values: Any) -> None:
         self._emit({"event": event, "trial_id": trial_id, **self._task.labels, "time": time(), **values})
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Note that a trial starts, or starts again on another worker."""
+        """Note that a trial starts, or goes on after its worker's death: its steps so far still count."""
         number, params = trial.config["number"], trial.config["params"]
         trial_id = self._task.trial_id(number)
+        if trial_id in self.running:
+            self.restarted.add(trial_id)
+            self._event("trial_restarted", trial_id, number=number, params=params)
+            return
         self.running[trial_id] = (TrialRecord(trial_id, number, params), time())
         self._event("trial_started", trial_id, number=number, params=params)
 
@@ -252,7 +257,9 @@ class Recorder(Callback):
             return
         record, started = self.running.pop(trial_id)
         record.state, record.reason, record.score = outcome(result, error)
-        record.seconds = max(0.0, float((result or {}).get("elapsed", time() - started)))
+        # the last worker's clock does not know how long those before it took
+        told = {} if trial_id in self.restarted else result or {}
+        record.seconds = max(0.0, float(told.get("elapsed", time() - started)))
         self.ended[trial_id] = record
         self._event(
             "trial_ended", trial_id, number=record.number, params=record.params, state=record.state,

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import ray.cloudpickle
 import studies
+from families.toys import CLASSES, problem
 from ray.cluster_utils import Cluster
 from test_search import SVM, make_task
 from test_trainable import make_part
@@ -147,7 +148,7 @@ def test_fault_31_32_trials_whose_worker_is_killed(ray_here: None, tmp_path: Pat
 
     def emit(event: dict[str, Any]) -> None:
         events.append(event)
-        if event["event"] == "trial_started":
+        if event["event"] in ("trial_started", "trial_restarted"):
             starts.append(event["number"])
         first = starts.count(2) == 1 and starts[-1] == 2
         if event["event"] != "step" or not (first or starts[-1] == 3):
@@ -175,6 +176,49 @@ def test_fault_31_32_trials_whose_worker_is_killed(ray_here: None, tmp_path: Pat
         run_trial(registry.family("svm"), config, part, inner_folds=3, seed=seed, report=told.append)
         steps = {t["step"]: t["score"] for t in told}
         assert {n: values["score"] for n, values in trials[number].steps.items()} == pytest.approx(steps)
+
+
+LSTM = """
+family: lstm
+features: log_mel
+search: {dropout: {type: float, low: 0.1, high: 0.3}}
+fixed: {units: 16, layers: 1, stem: false, lr: 0.005, schedule: one_cycle, epochs: 5, weight_decay: 0.01,
+        label_smoothing: 0.1, time_mask: 8, band_mask: 4, mixup: 0.0, batch_size: 16, crop_frames: 32}
+published: {dropout: 0.2}
+"""
+
+
+def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint(
+    ray_here: None, tmp_path: Path
+) -> None:
+    """Every step counts once, with the numbers of an unbroken trial."""
+    toy, part = problem("lstm", 1), make_part()
+    part = replace(part, x=toy.x[range(len(part.y))], y=toy.y[: len(part.y)], classes=CLASSES)
+    events: list[dict[str, Any]] = []
+    task = make_task(LSTM, trials=1, prune=False, data=(cluster.put(part),), storage=str(tmp_path))
+
+    def emit(event: dict[str, Any]) -> None:
+        events.append(event)
+        if event["event"] == "step" and event["step"] == 2:
+            for process in trial_workers(os.getpid()):
+                process.kill()
+
+    search.run_search(emit, task)
+    (trial,) = State(events).ended(task.name)
+    assert [e["event"] for e in events].count("trial_restarted") == 1
+    assert (trial.state, list(trial.steps)) == (COMPLETE, [1, 2, 3, 4, 5])
+    told: list[dict[str, Any]] = []
+    seed = search.seed_of(trial.trial_id)
+
+    def report(values: dict[str, Any], save: Any = None) -> None:
+        told.append(values)
+
+    config = task.space.configuration(trial.params)
+    run_trial(registry.family("lstm"), config, part, inner_folds=3, seed=seed, report=report)
+    assert [values["score"] for values in told] == [values["score"] for values in trial.steps.values()]
+    assert [values["loss"] for values in told] == [values["loss"] for values in trial.steps.values()]
+    times = [event["time"] for event in events if event["event"] in ("trial_started", "trial_ended")]
+    assert trial.seconds == pytest.approx(times[1] - times[0], abs=1)
 
 
 def test_fault_33_a_node_is_lost_in_the_midst_of_a_search(

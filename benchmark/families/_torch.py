@@ -316,6 +316,11 @@ class NetFit(Fit):
         counts = metrics.confusion(self.y, guessed.cpu().numpy(), self.classes)
         return {"loss": mean, "lr": lr, "train_uar": float(metrics.uar(counts))}
 
+    def finish(self) -> Any:
+        """Return the model, after its last step."""
+        memory.give_back()
+        return super().finish()
+
     def scores(self, x: Data) -> Array:
         """Return (clips, classes) probabilities; x stays on the device for the next epoch."""
         if self._scored is None or self._scored[0] is not x:
