@@ -16,20 +16,22 @@ from benchmark.report import leaderboard
 
 BEGIN, END = "<!-- from bundles -->", "<!-- end -->"
 FIRST, RANDOM = "ravdess-luna-jimenez-5fold", "ravdess-random-80-20"
-REPEATS = f"{FIRST}-repeats"
+REPEATS, DEEP = f"{FIRST}-repeats", f"{FIRST}-deep"
 
 
 def results(folder: Path) -> str:
     """Return the Markdown of the results section: the first study's table, and what the random one is not."""
     if not bundle.is_sealed(folder / FIRST):
         return "No study has been sealed yet.\n"
-    text = (folder / FIRST / "leaderboard.md").read_text(
-        encoding="utf-8"
-    ) + f"\n{_validation(folder / FIRST)}\n"
+    text = f"{_text(folder / FIRST / 'leaderboard.md')}\n{_validation(folder / FIRST)}\n"
     if bundle.is_sealed(folder / REPEATS):
         text += f"\n{_repeats(folder / REPEATS)}\n"
     if bundle.is_sealed(folder / RANDOM):
         text += f"\n{_inflation(folder)}\n"
+    if bundle.is_sealed(folder / DEEP):
+        there = folder / DEEP
+        tables = f"{_text(there / 'leaderboard.md')}\n{_text(there / 'ablation.md')}\n{_validation(there)}"
+        text += f"\n### Networks beside them, every row at one small budget\n\n{tables}\n"
     others = sorted(p.parent.name for p in folder.glob(f"*/{bundle.SUMS}"))
     links = ", ".join(
         f"[`{name}`](results/{name}/README.md)" for name in others if not name.startswith("demo")
@@ -39,6 +41,10 @@ def results(folder: Path) -> str:
         for page in sorted(folder.glob("comparisons/*/comparison.md"))
     )
     return f"{text}\nSealed bundles: {links}.{f' Compared: {pages}.' if pages else ''}\n"
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
 
 
 def _points(value: float) -> str:
