@@ -1,4 +1,4 @@
-"""A study of a network with and without pretrained weights, from fetch to predict; skipped where they lack."""
+"""A study of a network with and without pretrained weights, from fetch to predict; skipped without them."""
 
 from __future__ import annotations
 
