@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +92,21 @@ def _searches(folder: Path) -> dict[str, list[Search]]:
                 log=frozenset(parameter.name for parameter in there.search if parameter.log),
             )
         )
-    return {system: sorted(own, key=lambda s: s.fold) for system, own in sorted(found.items())}
+    return {system: sorted(_alike(own), key=lambda s: s.fold) for system, own in sorted(found.items())}
 
 
 def _by_number(rows: Rows) -> list[Mapping[str, str]]:
     return sorted(rows, key=lambda row: int(row["number"]))
+
+
+def _alike(searches: list[Search]) -> list[Search]:
+    """Give every trial each column that any has: a hyperparameter that a fold never drew is empty there."""
+    unset = {name: "" for s in searches for row in (*s.trials, *s.random) for name in row}
+
+    def whole(rows: Rows) -> list[Mapping[str, str]]:
+        return [{**row, **unset, **row} for row in rows]
+
+    return [replace(s, trials=whole(s.trials), random=whole(s.random)) for s in searches]
 
 
 def _histories(folder: Path, systems: set[str]) -> dict[str, list[tuple[int, int, Rows]]]:

@@ -42,6 +42,21 @@ def search(folder, number, *, trees=False, random=True):
     files.write_csv(folder / "steps.csv", NETWORK, steps)
 
 
+def test_a_hyperparameter_that_a_fold_never_drew_is_not_set_there(tmp_path):
+    folder = make_bundle(tmp_path, systems={"mlp": 2.0}, seal=False)
+    for fold in (1, 2):
+        search(folder / f"searches/mlp/fold-{fold}", fold)
+    for kind in ("trials", "random"):
+        path = folder / f"searches/mlp/fold-1/{kind}.csv"
+        rows = files.read_csv(path)
+        files.write_csv(path, [name for name in rows[0] if name != "param.lr"], rows)
+    known = evidence.read(folder, bundle.tables(folder))
+    assert {row["param.lr"] for row in known.searches["mlp"][0].trials} == {""}
+    assert "lr" in {row["hyperparameter"] for row in searches.importance("mlp", known.searches["mlp"]).rows}
+    drawn = searches.parallel("mlp", known.searches["mlp"])
+    assert {row["lr"] for row in drawn.rows if row["fold"] == 1} == {""}
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A bundle with a network and a forest, its figures written."""
