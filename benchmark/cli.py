@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
+import os
 import re
 import shlex
 import signal
@@ -403,10 +404,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = globals()[f"run_{args.command}"](args)
         if getattr(args, "json", False):
             print(json.dumps(found, ensure_ascii=False))
+        sys.stdout.flush()
         return int(args.status)
     except SerbenchError as error:
         print(f"serbench: {error}", file=sys.stderr)
         return error.exit_status
+    except BrokenPipeError:  # whoever read standard output, `head` perhaps, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered goes nowhere
+        return 1
     except OSError as error:  # a full disk, a missing file: the system's own words say which
         print(f"serbench: {error}", file=sys.stderr)
         return 1

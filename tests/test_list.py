@@ -1,6 +1,9 @@
 """`serbench list` says what each name is, and gives bare names to programs."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -34,6 +37,15 @@ def test_systems_are_told_with_what_they_lack(capsys, tmp_path, monkeypatch):
     assert told["cnn@audioset"] == told["svm@audioset"] and told["cnn@audioset"].endswith(
         "fetch mn04-audioset"
     )
+
+
+def test_a_reader_that_goes_away_hears_no_complaint():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "benchmark.cli", "list", "metrics"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_json_holds_lists_of_names(capsys):
