@@ -236,7 +236,9 @@ def near_duplicates(corpus: Corpus) -> list[tuple[Utterance, Utterance, float]] 
         return None
     values = fingerprints.from_text([clip.fingerprint for clip in clips])
     pairs = ((clips[i], clips[j], cosine) for i, j, cosine in fingerprints.near(values, NEAR))
-    return [(one, other, cosine) for one, other, cosine in pairs if one.digest != other.digest]
+    return [
+        (one, other, cosine) for one, other, cosine in pairs if not one.digest or one.digest != other.digest
+    ]
 
 
 def _near_duplicates(case: Case) -> Iterator[Finding]:

@@ -58,7 +58,7 @@ def join(folder: Path, table: Path, family: str, source: str = "", caveat: str =
                 "external": about, "given_seed": seeds[run.seed - 1],
             }  # fmt: skip
             bundle.write_run(copy, run, result, [], classes)
-    used = {*columns.values(), *(f"p_{label}" for label in classes)}
+    used = {*columns.values(), *_shares(sheet)}
     return {
         "system": family, "seeds": len(seeds), "clips": len(sheet.rows) // len(seeds),
         "separator": foreign.SEPARATORS[sheet.separator],
@@ -126,7 +126,7 @@ def _columns(sheet: Sheet) -> dict[str, str]:
     }
     if "utterance_id" not in found:
         sheet.need(["utterance_id"])
-    if "predicted" not in found and not any(name.startswith("p_") for name in sheet.header):
+    if "predicted" not in found and not _shares(sheet):
         sheet.need(["predicted"])
     return found
 
@@ -221,16 +221,23 @@ def _answers(
     return chosen, probabilities
 
 
+def _shares(sheet: Sheet) -> list[str]:
+    return [name for name in sheet.header if name.lower().startswith("p_")]
+
+
 def _probabilities(sheet: Sheet, classes: Sequence[str]) -> np.ndarray:
-    given = [name for name in sheet.header if name.startswith("p_")]
+    given = _shares(sheet)
     wanted = [f"p_{label}" for label in classes]
+    lower = {name.lower(): name for name in given}
+    named = {name: name if name in given else lower.get(name.lower(), "") for name in wanted}
     for name in given:
-        if name not in wanted:
+        if name not in named.values():
             raise sheet.error(f"unknown column {name!r}: {nearest(name, wanted)}")
     if not given:
         return np.full((len(sheet.rows), len(classes)), np.nan)
-    sheet.need(wanted)
-    values = np.array([[_number(sheet, line, row, name) for name in wanted] for line, row in sheet.rows])
+    sheet.need([given or name for name, given in named.items()])
+    columns = [named[name] for name in wanted]
+    values = np.array([[_number(sheet, line, row, name) for name in columns] for line, row in sheet.rows])
     good = bundle.probable(values)
     if not good.all():
         line = sheet.rows[int(good.argmin())][0]

@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmark import audit, foreign, restore
+from benchmark import audit, fingerprints, foreign, restore
 from benchmark.audit import Use
 from benchmark.files import read_csv
 from benchmark.schema import Corpus, CorpusCard, Fold, SerbenchError, Split, Utterance, digest
@@ -51,6 +51,11 @@ def read_manifest(path: Path) -> Corpus:
     if doubled or not clips:
         rule = f"each clip must stand once, but {min(doubled, default='no clip')} does not"
         raise sheet.error(f"{rule}; correct it")
+    try:
+        fingerprints.from_text([clip.fingerprint for clip in clips if clip.fingerprint] or [""])
+    except ValueError:
+        rule = "fingerprint must be what this program writes, the same length in every line"
+        raise sheet.error(f"{rule}; leave the column out") from None
     classes = tuple(sorted({clip.label for clip in clips}))
     return Corpus(CorpusCard("manifest", path.name, classes, "", ""), clips)
 
@@ -94,9 +99,13 @@ def read_split(content: Any, name: str, corpus: Corpus, told: str) -> tuple[Spli
     find = restore.finder([{"id": clip.id, "path": clip.path} for clip in corpus.utterances])
     folds = [_fold(part, number, corpus, find, told) for number, part in enumerate(parts, 1)]
     split = Split(str(about.get("protocol", name)), bool(about.get("diagnostic", False)), tuple(folds))
-    use = audit.own_use(split)
-    if "fingerprint" not in about:  # not of this program: nothing is known but what is stated
-        use = {fold.number: _use(part, fold, find) for fold, part in zip(folds, parts, strict=True)}
+    use = {fold.number: _use(part, fold, find) for fold, part in zip(folds, parts, strict=True)}
+    if "fingerprint" in about:  # of this program: what is not stated is known
+        for number, own in audit.own_use(split).items():
+            fitted, selected = use[number].fitted, use[number].selected
+            use[number] = Use(
+                own.fitted if fitted is None else fitted, own.selected if selected is None else selected
+            )
     return split, use
 
 
@@ -124,7 +133,10 @@ def _fold(part: Mapping[str, Any], number: int, corpus: Corpus, find: restore.Fi
     test, train = (
         tuple(sorted({speaker[id_] for id_ in sides[side] if id_ in speaker})) for side in ("test", "train")
     )
-    return Fold(int(part.get("fold", number)), sides["test"], sides["train"], test, train, tuple(groups))
+    told = str(part.get("fold", number))
+    return Fold(
+        int(told) if told.isdecimal() else number, sides["test"], sides["train"], test, train, tuple(groups)
+    )
 
 
 def _use(part: Mapping[str, Any], fold: Fold, find: restore.Find) -> Use:

@@ -95,6 +95,16 @@ def test_probabilities_join_the_table_tested_but_not_ranked(made, tmp_path, caps
     assert sorted(p.name for p in made.parent.iterdir()) == ["made", "theirs.csv"]
 
 
+def test_columns_of_another_case_are_the_same_columns(made, tmp_path, capsys):
+    rows = predictions(made)
+    table = write(tmp_path / "theirs.csv", rows, "utterance_id", *P)
+    head, _, rest = table.read_text().partition("\n")
+    table.write_text(f"{head.title()}\n{rest}")
+    assert join(made, table, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["unused"] == []
+    assert leaderboard.read(made)[-1]["auc"] > 0.7
+
+
 def test_labels_alone_leave_empty_what_needs_probabilities(made, tmp_path):
     rows = predictions(made)
     assert join(made, write(tmp_path / "a.csv", rows, "utterance_id", *P), family="shares") == 0

@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import soundfile
 from helpers import make_bundle
 
-from benchmark import cli, files
+from benchmark import cli, files, fingerprints
 from benchmark.corpora import synthetic
+from benchmark.schema import digest
 
 HEADER = "path,speaker,label"
 
@@ -76,6 +78,30 @@ def test_what_a_fold_states_is_looked_at(split, capsys, fold, name, said):
     speakers = {"test_speakers": ["a"], "train_speakers": ["b", "c", "d"]}
     status, checks, _ = run(split(speakers | fold), capsys)
     assert (status, checks[name][0]) == (1, "red") and said in checks[name][1]
+
+
+def test_what_a_split_of_this_program_states_of_its_use_is_looked_at_too(tmp_path, capsys):
+    made = make_bundle(tmp_path)
+    content = files.read_json(made / "splits.json")
+    fold = content["folds"][0]
+    for key, said in (("fitted_on", "a statistic was fitted on"), ("selected_on", "was in the search")):
+        fold |= {key: fold["test"][:1]}
+        files.write_json(made / "splits.json", content | {"fingerprint": digest(content["folds"])})
+        status, checks, _ = run(made, capsys, "manifest.csv", "splits.json")
+        assert (status, checks["selection"][0], checks["fingerprint"][0]) == (1, "red", "green")
+        assert said in checks["selection"][1]
+        del fold[key]
+
+
+def test_fingerprints_without_hashes_are_compared_and_one_that_is_none_is_one_line(split, capsys):
+    values = np.random.default_rng(0).integers(-fingerprints.STEPS, fingerprints.STEPS + 1, size=(15, 384))
+    texts = [fingerprints.to_text(row) for row in [values[0], *values]]  # a-0 and a-1 sound alike
+    rows = [f"{row},{text}" for row, text in zip(split.rows, texts, strict=True)]
+    fold = {"test": ["a-0"], "train": ["a-1", "b-0", "c-1"], "fold": "A"}
+    status, checks, _ = run(split(fold, f"{HEADER},fingerprint", rows), capsys)
+    assert checks["near_duplicates"][0] == "amber" and "a-0.wav and a-1.wav" in checks["near_duplicates"][1]
+    status, _, error = run(split(fold, f"{HEADER},fingerprint", [f"{rows[0]}!", *rows[1:]]), capsys)
+    assert status == 1 and "fingerprint must be what this program writes" in error and error.count("\n") == 1
 
 
 def test_a_use_that_is_stated_and_sound_is_green(split, capsys):
