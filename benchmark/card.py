@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmark import bundle, fetch, files, protocols, space, spec
+from benchmark import audit, bundle, fetch, files, protocols, space, spec
 from benchmark.files import read_csv, read_json, write_text
 from benchmark.report import page
 from benchmark.report.formats import markdown_text
-from benchmark.schema import of_system
+from benchmark.schema import of_system, searched_system
 from benchmark.space import Space
 
 PRETRAINING = {  # weights → what they have seen, from their sources (`fetch.WEIGHTS`)
@@ -25,7 +25,8 @@ _PASSING = (  # lines of a card that change while its bundle does not: openings,
     r"- Test parts of this split were opened \d+ times in this results folder \(`openings\.csv`\), "
     r"a fold at a time\.",
     r"- Not run, of what this program has: (?:`[\w@.-]+`(?:, )?)+\.",
-    r"- Not run here: other protocols \((?:`[\w-]+`(?:, )?)+\), other corpora, searches with another seed\.",
+    r"- Not run here: other protocols \((?:`[\w-]+`(?:, )?)+\), other corpora"
+    r"(?:, searches with another seed)?\.",
     r"  version = \{[\w.+-]+\},",
 )
 
@@ -42,6 +43,7 @@ def text(folder: Path) -> str:
     found = bundle.read_spaces(folder)
     parts = {
         "": (folder / "leaderboard.md").read_text(encoding="utf-8").strip(),
+        "Several searches": _repeats(folder),
         "Asked": _list(_asked(folder, study, corpus, splits)),
         "Limits": _list(limits(folder, study, splits, rows["interval"], found)),
         "Settings that nobody published": _list(assumed(found)),
@@ -77,8 +79,10 @@ def _list(lines: Iterator[str]) -> str:
 def _asked(
     folder: Path, study: Mapping[str, Any], corpus: Mapping[str, Any], splits: Mapping[str, Any]
 ) -> Iterator[str]:
-    systems = ", ".join(f"`{system}`" for system in study["systems"])
+    systems = ", ".join(f"`{system}`" for system in _systems(study))
     yield f"Which of {systems} recognises the emotions of `{corpus['name']}` best, at one budget?"
+    if (folder / "repeats.md").exists():
+        yield "What does the search's own chance add, with other random numbers in each of several searches?"
     version = f" {corpus['version']}" if corpus["version"] else ""
     clips = f"{corpus['accepted_clips']:,} clips"
     official = corpus.get("official_clips")
@@ -110,6 +114,10 @@ def _asked(
     )
 
 
+def _systems(study: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(map(searched_system, study["systems"])))
+
+
 def has_random(folder: Path) -> bool:
     """Whether a random search ran beside the searches."""
     return any(folder.glob("searches/*/fold-*/random.csv"))
@@ -123,18 +131,22 @@ def limits(
     found: Mapping[str, Space],
 ) -> Iterator[str]:
     """Yield what the numbers do not tell, first what was not run."""
-    missing = [f"`{s}`" for s in spec.known_systems() if s not in study["systems"]]
+    missing = [f"`{s}`" for s in spec.known_systems() if s not in _systems(study)]
+    repeated = (folder / "repeats.md").exists()
     if missing:
         yield f"Not run, of what this program has: {', '.join(missing)}."
     if study.get("folds"):
         yield f"Not run: folds other than {', '.join(map(str, study['folds']))} of the protocol."
     others = [f"`{name}`" for name in protocols.NAMES if name != splits["protocol"]]
-    yield f"Not run here: other protocols ({', '.join(others)}), other corpora, searches with another seed."
+    seeds = "" if repeated else ", searches with another seed"
+    yield f"Not run here: other protocols ({', '.join(others)}), other corpora{seeds}."
     if found and not has_random(folder):
         yield "Not run: a random search beside, which would say what the sampler is worth."
     checked = {check["name"]: check["status"] for check in read_json(folder / "audit.json")["checks"]}
     if checked.get("near_duplicates", "not checked") == "not checked":
         yield "Not checked: clips that sound alike without being the same (the manifest has no fingerprints)."
+    if older := [f"`{name}`" for name in audit.LATER[1:] if name not in checked]:
+        yield f"Not in the audit of this version of the program: {', '.join(older)}."
     if splits.get("diagnostic"):
         yield (
             "A diagnostic: speakers and sentences stand on both sides, so that these numbers say nothing of "
@@ -150,7 +162,8 @@ def limits(
             )
         yield (
             f"Intervals are conditional on the trained models and on {interval['speakers']} speakers: the "
-            "spread that searches and training sets add is not in them."
+            "spread that searches and training sets add is not in them"
+            f"{'; that of searches stands in `repeats.md`' if repeated else ''}."
         )
     broken = {path.parts[-4] for path in folder.glob(bundle.RESULTS) if read_json(path)["failed"]}
     if broken:
@@ -202,12 +215,18 @@ def _compute(folder: Path, rows: list[Mapping[str, Any]]) -> Iterator[str]:
     yield f"Machine of the driver: {'; '.join(filter(None, (told, python, commit)))}."
 
 
+def _repeats(folder: Path) -> str:
+    path = folder / "repeats.md"
+    return path.read_text(encoding="utf-8").strip() if path.exists() else ""
+
+
 def _places(folder: Path) -> str:
     random = " and the random search beside" if has_random(folder) else ""
     beside = "`reference.md` the reference study's per-class tables beside ours, "
     return (
         "`report.html` shows all of it, `leaderboard.csv` holds every column, `per_class/` every class, "
         "`breakdowns.md` every group of speakers and clips, "
+        f"{'`repeats.md` the spread of the searches, ' if (folder / 'repeats.md').exists() else ''}"
         f"{beside if (folder / 'reference.md').exists() else ''}`pairwise.csv` the paired tests, "
         f"`validation.md` what the searches{random} reached, `runs/` every prediction, `searches/` every "
         "trial, `study.yaml` the study itself, `croissant.json` the corpus in a form that others read."

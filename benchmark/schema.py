@@ -173,6 +173,12 @@ class FeatureTable:
         return self.values[[position[id_] for id_ in ids]]
 
 
+def searched_system(system: str) -> str:
+    """Return what a search is of: `svm.2` is one of `svm`; a name without a number is its own."""
+    name, _, number = system.rpartition(".")
+    return name if number.isdigit() else system
+
+
 def of_system(system: str) -> tuple[str, str, int]:
     """Return a system's family, its pretraining ("" where it names none) and which of its searches it is.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmark import metrics, statistics
 from benchmark.metrics import METRICS
-from benchmark.schema import SerbenchError
+from benchmark.schema import SerbenchError, searched_system
 
 Row = dict[str, Any]
 
@@ -66,7 +66,9 @@ class Tables:
 
     leaderboard: list[Row]  # ranked systems best first, then the others, then external ones, best first
     per_class: dict[str, list[Row]]  # system → a row a class
-    pairwise: list[Row]  # ranked and external systems: effect = UAR of system_a − UAR of system_b
+    pairwise: list[
+        Row
+    ]  # ranked and external systems, no two searches of one: effect = UAR of system_a − UAR of system_b
     ablation: list[Row]  # pretrained − scratch of each family, searched and at one published recipe
     interval: Row  # method, level, resamples, seed, speakers, reason (why intervals are empty, or "")
 
@@ -120,7 +122,10 @@ def tables(
         rows[system] = _row(own, counts.sum(1), low, high)
         rows[system] |= {"protocol": protocol} | {c: costs.get(system, {}).get(c) for c in _COSTS}
         classwise[system] = _class_rows(counts.sum(1), classes, low[first:], high[first:])
-    order = sorted(rows, key=lambda s: (s in external, rows[s]["trials"] is None, -rows[s]["uar"], s))
+    # several searches of one system share its place: none of them is the best one
+    ours = [s for s in rows if rows[s]["trials"] is not None]
+    place = {s: _mean_uar(rows, s, ours) if s in ours else rows[s]["uar"] for s in rows}
+    order = sorted(rows, key=lambda s: (s in external, s not in ours, -place[s], s))
     ranked = [s for s in order if rows[s]["trials"] is not None]
     compare = partial(
         _pairs, rows=rows, samples=samples, by_speaker=by_speaker, right=right,
@@ -135,7 +140,7 @@ def tables(
         if p <= ALPHA
     }
     for system, letters in zip(ranked, statistics.letters(len(ranked), different), strict=True):
-        rows[system]["rank"] = 1 + sum(rows[s]["uar"] > rows[system]["uar"] for s in ranked)
+        rows[system]["rank"] = 1 + sum(place[s] > place[system] for s in ranked)
         rows[system]["tie_group"] = letters if enough else None
     reason = f"{len(speakers)} test speakers: intervals and ties need {statistics.MIN_SPEAKERS}"
     interval = {
@@ -175,6 +180,16 @@ def _interval_statistics(confusion: np.ndarray) -> np.ndarray:
     absent = metrics.support(confusion) == 0
     wanted += [np.where(absent, np.nan, function(confusion)) for function in _PER_CLASS.values()]
     return np.concatenate(wanted, axis=-1)
+
+
+def _mean_uar(rows: Mapping[str, Row], system: str, among: Sequence[str]) -> float:
+    alike = [rows[s]["uar"] for s in among if searched_system(s) == searched_system(system)]
+    return float(sum(alike) / len(alike))
+
+
+def _searches_of_one(rows: Mapping[str, Row], one: str, other: str) -> bool:
+    searched = rows[one]["trials"] is not None and rows[other]["trials"] is not None
+    return searched and searched_system(one) == searched_system(other)
 
 
 def _over_seeds(uar: np.ndarray, system: str, seed: int) -> np.ndarray:
@@ -257,7 +272,7 @@ def _pairs(
     seed: int,
     speakers: int,
 ) -> list[Row]:
-    names = list(combinations(ranked, 2))
+    names = [(a, b) for a, b in combinations(ranked, 2) if not _searches_of_one(rows, a, b)]
     empty: Row = dict.fromkeys(PAIR_COLUMNS)
     pairs = [
         empty | {"system_a": a, "system_b": b, "effect": rows[a]["uar"] - rows[b]["uar"]} for a, b in names

@@ -37,6 +37,7 @@ MEANINGS = {
     "channels": "of the source",
     "seconds": "length of the clip",
     "flags": "what is unusual about the clip, by spaces",
+    "fingerprint": "what the clip sounds like, by which near-duplicates are found",
     "status": "accepted or quarantined",
     "reason": "why it was quarantined: a code",
     "detail": "why it was quarantined: what was seen",

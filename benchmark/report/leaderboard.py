@@ -108,7 +108,9 @@ def _sheets(known: Evidence, texts: Mapping[str, str], note: str) -> list[Sheet]
         sheets.append(Sheet("published", "Published numbers", note, *_published(tables.leaderboard, others)))
     for name in ("ablation.csv", "validation.csv"):
         rows = parse(name, texts.get(name, "")) if texts.get(name) else []
-        if rows:
+        if rows and name == "validation.csv":
+            sheets.append(Sheet("validation", "Validation", *_validation_table(_typed(rows)), folded=True))
+        elif rows:
             cells = [[_rounded(cell) for cell in row.values()] for row in rows]
             title = name.removesuffix(".csv").capitalize()
             sheets.append(Sheet(title.lower(), title, f"{name}, shares", list(rows[0]), cells, folded=True))
@@ -267,16 +269,36 @@ def _unpublished(folder: Path) -> str:
 
 def _validation(folder: Path) -> dict[str, str]:
     """Return the tables of what the searches reached, made of their trials alone."""
-    rows, cells = [], []
+    rows: list[dict[str, Any]] = []
     for place in sorted(folder.glob("searches/*")):
         tpe, random = ([read_csv(p) for p in sorted(place.glob(f"fold-*/{n}.csv"))] for n in _SEARCHES)
         published = [[trial for trial in trials if trial["number"] == "1"] for trials in tpe]
         best = {"searched": _best(tpe), "random": _best(random), "published": _best(published)}
-        row = {"system": place.name, **best, **_counts("", tpe), **_counts("random_", random)}
-        rows.append(row)
-        shown = [percent(row, name) for name in best]
-        counts = [" / ".join(plain(row[f"{kind}{c}"]) for c in _COUNTS) for kind in ("", "random_")]
-        cells.append([place.name, *shown, *counts])
+        rows.append({"system": place.name, **best, **_counts("", tpe), **_counts("random_", random)})
+    about, header, cells = _validation_table(rows)
+    columns = ["system", "searched", "random", "published", *_COUNTS, *(f"random_{c}" for c in _COUNTS)]
+    return {"validation.csv": csv_text(columns, rows), "validation.md": markdown(header, cells, about)}
+
+
+def _typed(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return the rows of validation.csv with numbers for cells."""
+    numbers = {"searched": float, "random": float, "published": float}
+    return [
+        {key: (numbers.get(key, int)(cell) if cell else None) for key, cell in row.items() if key != "system"}
+        | {"system": row["system"]}
+        for row in rows
+    ]
+
+
+def _validation_table(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[str], list[list[str]]]:
+    """Return what the table of the searches says, its header and its cells."""
+    cells = [
+        [
+            *(row["system"], *(percent(row, name) for name in ("searched", "random", "published"))),
+            *(" / ".join(plain(row[f"{kind}{c}"]) for c in _COUNTS) for kind in ("", "random_")),
+        ]
+        for row in rows
+    ]
     beside = any(row["random_trials"] for row in rows)
     about = (
         "Inner-validation UAR of the best complete trial, mean over folds: of the search, which alone "
@@ -287,8 +309,7 @@ def _validation(folder: Path) -> dict[str, str]:
     header = ["System", "Search %", "Random %", "Published %", f"Search: {counted}", f"Random: {counted}"]
     if not beside:  # a study may leave the random search out
         header, *cells = [[line[place] for place in (0, 1, 3, 4)] for line in (header, *cells)]
-    columns = ["system", "searched", "random", "published", *_COUNTS, *(f"random_{c}" for c in _COUNTS)]
-    return {"validation.csv": csv_text(columns, rows), "validation.md": markdown(header, cells, about)}
+    return about, header, cells
 
 
 def _best(folds: Sequence[Trials]) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.files import csv_text
 from benchmark.report import formats
-from benchmark.schema import of_system
+from benchmark.schema import searched_system
 
 Row = Mapping[str, Any]
 COLUMNS = ("system", "searches", "uar", "uar_search_sd", "uar_min", "uar_max", "uar_seed_sd")
@@ -23,9 +23,8 @@ def rows(leaderboard: Sequence[Row]) -> list[dict[str, Any]]:
     """Return a row for each system that was searched more than once, best first."""
     searches: dict[str, list[Row]] = {}
     for row in leaderboard:
-        family, pretraining, number = of_system(row["system"])
-        system = f"{family}@{pretraining}" if pretraining else family
-        if row["system"] == f"{system}.{number}":
+        system = searched_system(row["system"])
+        if row["system"] != system:
             searches.setdefault(system, []).append(row)
     out = [_row(system, own) for system, own in searches.items() if len(own) > 1]
     return sorted(out, key=lambda row: -row["uar"])

@@ -50,3 +50,29 @@ def test_a_bundle_of_single_searches_has_no_such_table(tmp_path):
     folder = make_bundle(tmp_path)
     assert repeats.files(bundle.tables(folder).leaderboard, "", "made") == {}
     assert not (folder / "repeats.csv").exists()
+
+
+def test_no_search_is_ranked_above_another_of_its_system(tmp_path):
+    folder = make_bundle(
+        tmp_path, systems={"svm.1": 0.4, "svm.2": 2.0, "mlp.1": 0.9, "mlp.2": 0.9, "lstm": 1.0}
+    )
+    rows = leaderboard.read(folder)
+    uar = {row["system"]: row["uar"] for row in rows}
+    means = {name: (uar[f"{name}.1"] + uar[f"{name}.2"]) / 2 for name in ("svm", "mlp")} | {
+        "lstm": uar["lstm"]
+    }
+    ranks = {row["system"]: row["rank"] for row in rows}
+    assert ranks["svm.1"] == ranks["svm.2"] and ranks["mlp.1"] == ranks["mlp.2"]
+    best = sorted(means, key=lambda name: -means[name])
+    assert list(dict.fromkeys(row["system"].partition(".")[0] for row in rows))[:3] == best
+    assert sorted({ranks.get(name, ranks.get(f"{name}.1")) for name in best})[0] == 1
+    pairs = {(pair["system_a"], pair["system_b"]) for pair in bundle.tables(folder).pairwise}
+    assert len(pairs) == 8 and not any(a.partition(".")[0] == b.partition(".")[0] for a, b in pairs)
+
+
+def test_the_card_shows_the_spread_first_and_asks_of_systems(tmp_path):
+    card = (make_bundle(tmp_path, systems={"svm.1": 2.0, "svm.2": 1.0, "mlp": 0.5}) / "README.md").read_text()
+    assert card.index("No search is the best one") < card.index("## Asked")
+    assert "Which of `svm`, `mlp` recognises" in card and "with another seed" not in card
+    assert "`svm`" not in card.partition("Not run, of what")[2].partition("\n")[0]
+    assert "that of searches stands in `repeats.md`" in card

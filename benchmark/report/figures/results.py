@@ -64,7 +64,7 @@ def confusion(system: str, per_class: Sequence[Row]) -> Drawing:
             axes.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", color=tone, fontsize=7)
         axes.set_xticks(range(len(classes)), classes, rotation=90)
         axes.set_yticks(range(len(classes)), classes)
-        axes.set_xlabel("labelled as")
+        axes.set_xlabel("labelled as, % of the class's clips")
         axes.set_ylabel("class")
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)

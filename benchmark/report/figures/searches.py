@@ -253,6 +253,9 @@ def parallel(system: str, searches: Sequence[Search]) -> Drawing | None:
         axes.set_xticks([])
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
+        axes.plot([], [], color=style.COLOURS[1], linewidth=1.2, label="selected, one a fold")
+        axes.plot([], [], color=colormaps[style.MAP](0.75), linewidth=1.2, label="others, brighter: higher")
+        style.legend(figure, axes)
     rows = [
         {"fold": fold, "number": trial["number"], "score": float(trial["score"])}
         | {name.removeprefix("param."): trial[name] for name in names}
