@@ -356,6 +356,21 @@ def test_committed_bundles_have_the_same_numbers_by_both_ways():
     )
 
 
+@pytest.mark.slow
+def test_the_committed_comparison_is_what_its_bundles_say(tmp_path):
+    committed = ROOT / "results" / "comparisons" / "random-vs-speaker-independent"
+    again = tmp_path / committed.name
+    known = comparison.read([ROOT / "results" / name for name in (RANDOM, HONEST)])
+    comparison_files.write(comparison.compare(known), again)
+    texts = sorted(
+        path.name for path in committed.iterdir() if path.suffix in (".csv", ".json", ".md", ".tex")
+    )
+    assert len(texts) == 6
+    for name in texts:
+        sides = (files.parse(name, (place / name).read_text()) for place in (committed, again))
+        assert list(files.differences(name, *sides)) == []
+
+
 def test_one_study_is_not_ranked_twice(root, tmp_path):
     again = make_bundle(tmp_path, name="again", digests={"study": "d1"})
     other = make_bundle(tmp_path, name="other", digests={"study": "d1"})
