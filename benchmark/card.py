@@ -79,9 +79,9 @@ def _list(lines: Iterator[str]) -> str:
 def _asked(
     folder: Path, study: Mapping[str, Any], corpus: Mapping[str, Any], splits: Mapping[str, Any]
 ) -> Iterator[str]:
-    systems = ", ".join(f"`{system}`" for system in _systems(study))
+    systems = ", ".join(f"`{system}`" for system in dict.fromkeys(map(searched_system, study["systems"])))
     yield f"Which of {systems} recognises the emotions of `{corpus['name']}` best, at one budget?"
-    if (folder / "repeats.md").exists():
+    if _repeats(folder):
         yield "What does the search's own chance add, with other random numbers in each of several searches?"
     version = f" {corpus['version']}" if corpus["version"] else ""
     clips = f"{corpus['accepted_clips']:,} clips"
@@ -114,10 +114,6 @@ def _asked(
     )
 
 
-def _systems(study: Mapping[str, Any]) -> list[str]:
-    return list(dict.fromkeys(map(searched_system, study["systems"])))
-
-
 def has_random(folder: Path) -> bool:
     """Whether a random search ran beside the searches."""
     return any(folder.glob("searches/*/fold-*/random.csv"))
@@ -131,8 +127,8 @@ def limits(
     found: Mapping[str, Space],
 ) -> Iterator[str]:
     """Yield what the numbers do not tell, first what was not run."""
-    missing = [f"`{s}`" for s in spec.known_systems() if s not in _systems(study)]
-    repeated = (folder / "repeats.md").exists()
+    asked, repeated = set(map(searched_system, study["systems"])), bool(_repeats(folder))
+    missing = [f"`{s}`" for s in spec.known_systems() if s not in asked]
     if missing:
         yield f"Not run, of what this program has: {', '.join(missing)}."
     if study.get("folds"):
@@ -145,7 +141,8 @@ def limits(
     checked = {check["name"]: check["status"] for check in read_json(folder / "audit.json")["checks"]}
     if checked.get("near_duplicates", "not checked") == "not checked":
         yield "Not checked: clips that sound alike without being the same (the manifest has no fingerprints)."
-    if older := [f"`{name}`" for name in audit.LATER[1:] if name not in checked]:
+    older = [f"`{name}`" for name in audit.LATER if name not in {*checked, "near_duplicates"}]
+    if older:
         yield f"Not in the audit of this version of the program: {', '.join(older)}."
     if splits.get("diagnostic"):
         yield (
@@ -226,7 +223,7 @@ def _places(folder: Path) -> str:
     return (
         "`report.html` shows all of it, `leaderboard.csv` holds every column, `per_class/` every class, "
         "`breakdowns.md` every group of speakers and clips, "
-        f"{'`repeats.md` the spread of the searches, ' if (folder / 'repeats.md').exists() else ''}"
+        f"{'`repeats.md` the spread of the searches, ' if _repeats(folder) else ''}"
         f"{beside if (folder / 'reference.md').exists() else ''}`pairwise.csv` the paired tests, "
         f"`validation.md` what the searches{random} reached, `runs/` every prediction, `searches/` every "
         "trial, `study.yaml` the study itself, `croissant.json` the corpus in a form that others read."

@@ -184,6 +184,6 @@ def of_system(system: str) -> tuple[str, str, int]:
 
     `cnn@audioset.2` is the second search of `cnn@audioset`; a system without a number is its first and only.
     """
-    name, _, search = system.rpartition(".") if system.rpartition(".")[2].isdigit() else (system, "", "1")
+    name = searched_system(system)
     family, _, pretraining = name.partition("@")
-    return family, pretraining, int(search)
+    return family, pretraining, int(system[len(name) + 1 :] or 1)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
+from statistics import mean
 from typing import Any
 from zlib import crc32
 
@@ -68,7 +69,7 @@ class Tables:
     per_class: dict[str, list[Row]]  # system → a row a class
     pairwise: list[
         Row
-    ]  # ranked and external systems, no two searches of one: effect = UAR of system_a − UAR of system_b
+    ]  # ranked and external, no two searches of one system: effect = UAR of system_a − system_b
     ablation: list[Row]  # pretrained − scratch of each family, searched and at one published recipe
     interval: Row  # method, level, resamples, seed, speakers, reason (why intervals are empty, or "")
 
@@ -123,12 +124,12 @@ def tables(
         rows[system] |= {"protocol": protocol} | {c: costs.get(system, {}).get(c) for c in _COSTS}
         classwise[system] = _class_rows(counts.sum(1), classes, low[first:], high[first:])
     # several searches of one system share its place: none of them is the best one
-    ours = [s for s in rows if rows[s]["trials"] is not None]
-    place = {s: _mean_uar(rows, s, ours) if s in ours else rows[s]["uar"] for s in rows}
-    order = sorted(rows, key=lambda s: (s in external, s not in ours, -place[s], s))
+    of = {s: searched_system(s) if row["trials"] is not None else s for s, row in rows.items()}
+    place = {s: mean(rows[other]["uar"] for other in rows if of[other] == of[s]) for s in rows}
+    order = sorted(rows, key=lambda s: (s in external, rows[s]["trials"] is None, -place[s], s))
     ranked = [s for s in order if rows[s]["trials"] is not None]
     compare = partial(
-        _pairs, rows=rows, samples=samples, by_speaker=by_speaker, right=right,
+        _pairs, of=of, rows=rows, samples=samples, by_speaker=by_speaker, right=right,
         seed=bootstrap_seed, speakers=len(speakers),
     )  # fmt: skip
     pairs = compare([*ranked, *(s for s in order if s in external)])
@@ -180,16 +181,6 @@ def _interval_statistics(confusion: np.ndarray) -> np.ndarray:
     absent = metrics.support(confusion) == 0
     wanted += [np.where(absent, np.nan, function(confusion)) for function in _PER_CLASS.values()]
     return np.concatenate(wanted, axis=-1)
-
-
-def _mean_uar(rows: Mapping[str, Row], system: str, among: Sequence[str]) -> float:
-    alike = [rows[s]["uar"] for s in among if searched_system(s) == searched_system(system)]
-    return float(sum(alike) / len(alike))
-
-
-def _searches_of_one(rows: Mapping[str, Row], one: str, other: str) -> bool:
-    searched = rows[one]["trials"] is not None and rows[other]["trials"] is not None
-    return searched and searched_system(one) == searched_system(other)
 
 
 def _over_seeds(uar: np.ndarray, system: str, seed: int) -> np.ndarray:
@@ -265,6 +256,7 @@ def _class_rows(pooled: np.ndarray, classes: Sequence[str], low: np.ndarray, hig
 
 def _pairs(
     ranked: Sequence[str],
+    of: Mapping[str, str],
     rows: Mapping[str, Row],
     samples: Mapping[str, np.ndarray],
     by_speaker: Mapping[str, np.ndarray],
@@ -272,7 +264,7 @@ def _pairs(
     seed: int,
     speakers: int,
 ) -> list[Row]:
-    names = [(a, b) for a, b in combinations(ranked, 2) if not _searches_of_one(rows, a, b)]
+    names = [(a, b) for a, b in combinations(ranked, 2) if of[a] != of[b]]
     empty: Row = dict.fromkeys(PAIR_COLUMNS)
     pairs = [
         empty | {"system_a": a, "system_b": b, "effect": rows[a]["uar"] - rows[b]["uar"]} for a, b in names

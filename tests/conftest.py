@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 import studies
+from helpers import make_bundle
 from serving import Server
 
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell starts what it puts in the background
@@ -70,6 +72,18 @@ def corpus_csv(tmp_path_factory) -> Path:
 def clone(tmp_path_factory) -> Path:
     """A copy of the package with tiny search spaces."""
     return studies.make_clone(tmp_path_factory.mktemp("clone") / "serbench")
+
+
+@pytest.fixture(scope="session")
+def original(tmp_path_factory) -> Path:
+    """A small sealed bundle of made numbers, no pictures; tests only read it."""
+    return make_bundle(tmp_path_factory.mktemp("original"))
+
+
+@pytest.fixture
+def made(original: Path, tmp_path: Path) -> Path:
+    """A copy of `original` that a test may change."""
+    return shutil.copytree(original, tmp_path / "made")
 
 
 class Finished(NamedTuple):

@@ -134,6 +134,13 @@ def make_bundle(
     return folder
 
 
+def change(path: Path, old: str, new: str) -> None:
+    """Replace the first `old` of a file that has one; a file linked elsewhere stays as it is there."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    files.write_text(path, text.replace(old, new, 1))
+
+
 def reseal(folder: Path) -> None:
     """Write the checksums of whatever lies there, as a forger would: `bundle.seal` wants a whole bundle."""
     found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

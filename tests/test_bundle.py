@@ -1,13 +1,12 @@
 """Write, read, seal, verify: what was written comes back, what was changed is named."""
 
 import json
-import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from helpers import make_bundle, make_corpus, make_run, make_split
+from helpers import change, make_bundle, make_corpus, make_run, make_split
 from helpers import reseal as reseal_by_hand
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,25 +16,9 @@ from benchmark.report import leaderboard
 from benchmark.schema import SerbenchError
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("original"))
-
-
-@pytest.fixture
-def made(original, tmp_path):
-    return shutil.copytree(original, tmp_path / "made")
-
-
 def reseal(folder):
     (folder / bundle.SUMS).unlink()
     bundle.seal(folder)
-
-
-def edit(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
 
 
 def test_a_fresh_bundle_verifies_and_sha256sum_agrees(made):
@@ -111,7 +94,7 @@ def test_rebuilding_changes_no_byte(made):
     ],
 )  # fmt: skip
 def test_an_edited_cell_is_named_by_the_seal_and_even_when_resealed(made, file, old, new, named):
-    edit(made / file, old, new)
+    change(made / file, old, new)
     problems = leaderboard.verify(made)
     assert problems[0] == f"wrong checksum: {file}"
     reseal(made)
@@ -122,7 +105,7 @@ def test_an_edited_cell_is_named_by_the_seal_and_even_when_resealed(made, file, 
 
 def test_an_edited_prediction_is_named_with_every_number_that_hung_on_it(made):
     file = "runs/svm/fold-1/seed-1/predictions.csv"
-    edit(made / file, ",calm,calm,", ",calm,sad,")
+    change(made / file, ",calm,calm,", ",calm,sad,")
     problems = leaderboard.verify(made)
     assert problems[0] == f"wrong checksum: {file}"
     assert any(file in p and "predicted is not the argmax" in p for p in problems)
@@ -260,7 +243,7 @@ EDITS = (
 
 def test_every_table_is_compared_with_what_the_files_make_of_it(made):
     for file, old, new, _ in EDITS:
-        edit(made / file, old, new)
+        change(made / file, old, new)
     reseal(made)
     problems = leaderboard.verify(made)
     for *_, named in EDITS:
@@ -279,7 +262,7 @@ def test_every_table_is_compared_with_what_the_files_make_of_it(made):
     ],
 )
 def test_a_best_that_is_not_the_selection_from_the_trials_is_named(made, old, new, named):
-    edit(made / "searches/svm/fold-1/best.json", old, new)
+    change(made / "searches/svm/fold-1/best.json", old, new)
     assert any(p.endswith(named) for p in bundle.verify(made))
 
 
@@ -302,7 +285,7 @@ def test_the_selection_is_the_best_complete_trial_the_earliest_on_a_tie():
 
 
 def test_a_better_trial_makes_the_stored_best_wrong(made):
-    edit(made / "searches/svm/fold-1/trials.csv", "t4,4,COMPLETE,,0.5", "t4,4,COMPLETE,,0.7")
+    change(made / "searches/svm/fold-1/trials.csv", "t4,4,COMPLETE,,0.5", "t4,4,COMPLETE,,0.7")
     assert any("best.json: number: stored 1, recomputed 4" in p for p in bundle.verify(made))
 
 
@@ -317,7 +300,7 @@ def test_what_a_driver_at_work_needs_is_not_sealed_nor_missed(made, name):
 
 
 def test_costs_refuse_a_space_that_no_search_could_have_had(made):
-    edit(made / "searches/svm/fold-1/space.yaml", "cpus: 2", "cpus: &a 2")
+    change(made / "searches/svm/fold-1/space.yaml", "cpus: 2", "cpus: &a 2")
     with pytest.raises(SerbenchError, match="anchors"):
         bundle.read_costs(made)
 

@@ -1,26 +1,14 @@
 """Predictions from elsewhere: what joins the table, what is refused with a line, and nothing in between."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
-from helpers import make_bundle
 
 from benchmark import bundle, cli, files
 from benchmark.report import leaderboard
 
 CLASSES = ("angry", "calm", "sad")
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("original"))
-
-
-@pytest.fixture
-def made(original, tmp_path):
-    return shutil.copytree(original, tmp_path / "made")
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from helpers import make_bundle, reseal
+from helpers import change, make_bundle, reseal
 
 from benchmark import card, rebuild
 from benchmark.report import leaderboard
@@ -17,12 +17,6 @@ def original(tmp_path_factory):
 @pytest.fixture
 def made(original, tmp_path):
     return shutil.copytree(original, tmp_path / "made")
-
-
-def change(path, old, new):
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
 
 
 def test_a_whole_bundle_has_no_problem_wherever_it_lies(made):

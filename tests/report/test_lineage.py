@@ -1,6 +1,5 @@
 """What a file came of is followed: a forged configuration, step or curve is named though all was resealed."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,6 @@ from benchmark import files
 from benchmark.report import leaderboard, lineage
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("original"))
-
-
-@pytest.fixture
-def made(original, tmp_path):
-    return shutil.copytree(original, tmp_path / "made")
 
 
 @pytest.mark.parametrize(

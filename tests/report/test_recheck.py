@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import make_bundle
+from helpers import change, make_bundle
 
 from benchmark import audit, bundle, cli, files, restore
 from benchmark.report import leaderboard, recheck
@@ -23,12 +23,6 @@ def made(tmp_path):
 def real(tmp_path):
     """A committed bundle, its files linked: they are replaced here, never written into."""
     return shutil.copytree(REAL, tmp_path / REAL.name, copy_function=os.link)
-
-
-def change(path, old, new):
-    text = path.read_text()
-    assert old in text
-    files.write_text(path, text.replace(old, new, 1))
 
 
 def reseal(folder):

@@ -10,16 +10,6 @@ from benchmark import bundle, external, files
 from benchmark.report import leaderboard, recheck, whole
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory):
-    return make_bundle(tmp_path_factory.mktemp("original"))
-
-
-@pytest.fixture
-def made(original, tmp_path):
-    return shutil.copytree(original, tmp_path / "made")
-
-
 def remove(folder, pattern):
     found = list(folder.glob(pattern))
     assert found
