@@ -42,6 +42,7 @@ REQUIRED = (
 RUN_FILES = ("predictions.csv", "history.csv", "result.json")
 SEARCH_FILES = ("space.yaml", "trials.csv", "steps.csv", "best.json")
 RESULTS = "runs/*/fold-*/seed-*/result.json"
+OPENINGS = "openings.csv"  # beside the bundles: a line for each time that a test part was opened
 SUM = 1e-4  # what the sum of a row's probabilities may be off 1
 
 
@@ -191,6 +192,12 @@ def _searched(bundle: Path, system: str) -> Any:
     """Return what a system's space says of its network and recipe."""
     found = space.load(min(bundle.glob(f"searches/{system}/fold-*/space.yaml")))
     return found.fixed, found.search, found.published_params
+
+
+def count_openings(results: Path, fingerprint: str) -> int | None:
+    """Return how often studies of a results folder opened a test part of a split; None: nobody counted."""
+    path = results / OPENINGS
+    return sum(row["fingerprint"] == fingerprint for row in read_csv(path)) if path.exists() else None
 
 
 def best_trial(trials: Iterable[dict[str, str]]) -> dict[str, str] | None:

@@ -11,7 +11,7 @@ from benchmark import audit, bundle, fetch, files, protocols, space, spec
 from benchmark.files import read_csv, read_json, write_text
 from benchmark.report import page
 from benchmark.report.formats import markdown_text
-from benchmark.schema import of_system, searched_system
+from benchmark.schema import is_first, searched_system
 from benchmark.space import Space
 
 PRETRAINING = {  # weights → what they have seen, from their sources (`fetch.WEIGHTS`)
@@ -106,12 +106,12 @@ def _asked(
         f"Budget: {study['trials']} trials a system and fold{within} ({study['sampler']}{pruned}){random}; "
         f"{study['inner_folds']} inner folds; {study['seeds']} seeds a refit."
     )
-    lines = read_csv(folder.parent / "openings.csv") if (folder.parent / "openings.csv").exists() else []
-    opened = sum(line["fingerprint"] == splits["fingerprint"] for line in lines)
-    yield (
-        f"Test parts of this split were opened {opened} times in this results folder (`openings.csv`), "
-        "a fold at a time."
-    )
+    opened = bundle.count_openings(folder.parent, splits["fingerprint"])
+    if opened is not None:
+        yield (
+            f"Test parts of this split were opened {opened} times in this results folder "
+            f"(`{bundle.OPENINGS}`), a fold at a time."
+        )
 
 
 def has_random(folder: Path) -> bool:
@@ -171,8 +171,8 @@ def assumed(found: Mapping[str, Space]) -> Iterator[str]:
     """Yield what each `-published` row assumes beyond the published configuration."""
     for system, there in found.items():
         names = ", ".join(f"`{name}`" for name in there.assumed)
-        if of_system(system)[2] > 1:
-            continue  # of several searches, the first brings the row
+        if not is_first(system):
+            continue
         if there.unpublished:
             yield (
                 f"`{system}-published` carries no published setting: the reference study has no such system; "

@@ -201,7 +201,7 @@ def record(folder: Path, refit: Refit, fitted: Fitted, run: Run, classes: Sequen
 
 def note_opening(results: Path, row: Mapping[str, Any]) -> None:
     """Append a line to `openings.csv`: when, by which study, which test part, for how many runs."""
-    path = results / "openings.csv"
+    path = results / bundle.OPENINGS
     header, _, line = files.csv_text(list(row), [row]).partition("\n")
     with path.open("a", encoding="utf-8") as file:
         file.write(line if file.tell() else f"{header}\n{line}")

@@ -18,9 +18,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from benchmark import audit, fingerprints, foreign, restore
+from benchmark import audit, bundle, fingerprints, foreign, restore
 from benchmark.audit import Use
-from benchmark.files import read_csv
 from benchmark.schema import Corpus, CorpusCard, Fold, SerbenchError, Split, Utterance, digest
 
 COLUMNS = ("id", "path", *restore.STATUS)
@@ -163,10 +162,9 @@ def _fingerprint(content: Any, split: Split) -> dict[str, Any]:
 
 
 def _openings(splits: Path, split: Split) -> dict[str, Any]:
-    path = splits.resolve().parent.parent / "openings.csv"
-    if not path.exists():
+    opened = bundle.count_openings(splits.resolve().parent.parent, split.fingerprint)
+    if opened is None:
         return _one("openings", "not checked", "how often the test part was opened: no openings.csv is here")
-    opened = sum(row["fingerprint"] == split.fingerprint for row in read_csv(path))
     return _one("openings", "note", f"test parts of this split were opened {opened} times, a fold at a time")
 
 

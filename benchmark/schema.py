@@ -18,6 +18,9 @@ if TYPE_CHECKING:  # the command line imports this module and must be instant
     from benchmark.sequences import Sequences
 
 SCHEMA_VERSION = 1
+# what may differ between two runs of one study: it changes when or how it is told, not what comes out
+NOT_HASHED = ("name", "concurrency", "bootstrap_seed")
+_OF_THE_FILE = ("schema_version", "digests")  # keys of study.yaml that are no setting
 
 
 class SerbenchError(Exception):
@@ -40,6 +43,31 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """Return the SHA-256 (hex) of the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def study_digest(
+    study: Mapping[str, Any],
+    spaces: Mapping[str, str],
+    corpus_digest: str,
+    fingerprint: str,
+    features: Mapping[str, str],
+    weights: Mapping[str, str],
+) -> str:
+    """Return the digest of everything that a study's numbers depend on, times and names aside.
+
+    Args:
+        study: its settings, as study.yaml has them.
+        spaces: system → digest of its search space.
+        fingerprint: of the split.
+        features: feature set → digest of the code and settings that make it.
+        weights: name → SHA-256 of the pretrained weights that training starts from.
+    """
+    content = {key: study[key] for key in study if key not in (*NOT_HASHED, *_OF_THE_FILE)}
+    if study["time_budget"] is None:
+        del content["time_budget"]
+    content["spaces"] = dict(spaces)
+    started = [dict(weights)] if weights else []
+    return digest([content, corpus_digest, fingerprint, dict(features), *started])
 
 
 def settings_digest(*modules: Mapping[str, Any]) -> str:
@@ -177,6 +205,11 @@ def searched_system(system: str) -> str:
     """Return what a search is of: `svm.2` is one of `svm`; a name without a number is its own."""
     name, _, number = system.rpartition(".")
     return name if number.isdigit() else system
+
+
+def is_first(system: str) -> bool:
+    """Whether a search is the first of its system: of several, it brings the published row."""
+    return of_system(system)[2] == 1
 
 
 def of_system(system: str) -> tuple[str, str, int]:

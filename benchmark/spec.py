@@ -11,7 +11,14 @@ from typing import Any
 import yaml
 
 from benchmark import fetch, protocols, registry, space
-from benchmark.schema import SCHEMA_VERSION, SerbenchError, UsageError, digest, of_system
+from benchmark.schema import (
+    NOT_HASHED,
+    SCHEMA_VERSION,
+    SerbenchError,
+    UsageError,
+    of_system,
+    study_digest,
+)
 from benchmark.space import Space
 
 SPACES = Path(__file__).parent.parent / "search_spaces"
@@ -20,8 +27,6 @@ KINDS: dict[str, Any] = {  # annotation of a field → what a study file may hol
     "str": str, "int": int, "bool": bool, "float": (int, float), "float | None": (int, float, type(None)),
     "tuple[str, ...]": list, "tuple[int, ...]": list, "Mapping[str, str]": dict,
 }  # fmt: skip
-# what may differ between two runs of one study: it changes when or how it is told, not what comes out
-NOT_HASHED = ("name", "concurrency", "bootstrap_seed")
 
 
 @dataclass(frozen=True)
@@ -68,14 +73,9 @@ class StudySpec:
     def digest(
         self, corpus_digest: str, fingerprint: str, features: Mapping[str, str], weights: Mapping[str, str]
     ) -> str:
-        """Return the study's digest: everything that a number depends on, times and names aside."""
-        content = {key: value for key, value in asdict(self).items() if key not in NOT_HASHED}
-        if self.time_budget is None:
-            del content["time_budget"]
-        content["spaces"] = {system: self.space(system).digest for system in self.systems}
-        return digest(
-            [content, corpus_digest, fingerprint, dict(features), *([dict(weights)] if weights else [])]
-        )
+        """Return the study's digest (`study_digest`)."""
+        spaces = {system: self.space(system).digest for system in self.systems}
+        return study_digest(asdict(self), spaces, corpus_digest, fingerprint, features, weights)
 
     def to_yaml(self, digests: Mapping[str, Any]) -> str:
         """Return the text of study.yaml: enough to run the study again."""

@@ -30,7 +30,7 @@ from benchmark.journal import Journal
 from benchmark.networks.weights import read_weights
 from benchmark.progress import StudyProgress, step
 from benchmark.report import leaderboard
-from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError, of_system
+from benchmark.schema import Corpus, FeatureTable, Fold, SerbenchError, Split, UsageError, is_first
 from benchmark.scores import PUBLISHED
 from benchmark.space import Space
 from benchmark.spec import StudySpec, needed_weights
@@ -277,7 +277,7 @@ def refits(
         for system in study.spec.systems:
             space = on_cluster(study.spec.space(system), room)
             rows = [(system, best[system, fold.number])]
-            if of_system(system)[2] == 1:  # of several searches of one system, the first brings it
+            if is_first(system):
                 rows.append((f"{system}{PUBLISHED}", space.published_params))
             for row, params in rows:
                 yield Refit(

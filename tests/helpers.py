@@ -141,6 +141,12 @@ def change(path: Path, old: str, new: str) -> None:
     files.write_text(path, text.replace(old, new, 1))
 
 
+def seal_again(folder: Path) -> None:
+    """Seal a bundle that was changed, as the program would."""
+    (folder / bundle.SUMS).unlink()
+    bundle.seal(folder)
+
+
 def reseal(folder: Path) -> None:
     """Write the checksums of whatever lies there, as a forger would: `bundle.seal` wants a whole bundle."""
     found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())

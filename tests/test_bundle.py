@@ -6,19 +6,13 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import change, make_bundle, make_corpus, make_run, make_split
-from helpers import reseal as reseal_by_hand
+from helpers import change, make_bundle, make_corpus, make_run, make_split, reseal, seal_again
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmark import bundle, card, files, scores
 from benchmark.report import leaderboard
 from benchmark.schema import SerbenchError
-
-
-def reseal(folder):
-    (folder / bundle.SUMS).unlink()
-    bundle.seal(folder)
 
 
 def test_a_fresh_bundle_verifies_and_sha256sum_agrees(made):
@@ -97,7 +91,7 @@ def test_an_edited_cell_is_named_by_the_seal_and_even_when_resealed(made, file, 
     change(made / file, old, new)
     problems = leaderboard.verify(made)
     assert problems[0] == f"wrong checksum: {file}"
-    reseal(made)
+    seal_again(made)
     again = leaderboard.verify(made)
     assert again == problems[1:]
     assert any(named in problem for problem in again) or not named
@@ -150,7 +144,7 @@ def test_added_and_missing_files_are_named(made):
 def test_a_run_taken_away_or_in_the_wrong_place_is_named_even_when_resealed(made):
     folder = bundle.run_folder(made, "svm", 1, 1)
     folder.rename(folder.with_name("seed-9"))
-    reseal_by_hand(made)
+    reseal(made)
     problems = leaderboard.verify(made)
     assert "missing: runs/svm/fold-1/seed-1/result.json" in problems
     assert "added: runs/svm/fold-1/seed-9/result.json" in problems
@@ -244,7 +238,7 @@ EDITS = (
 def test_every_table_is_compared_with_what_the_files_make_of_it(made):
     for file, old, new, _ in EDITS:
         change(made / file, old, new)
-    reseal(made)
+    seal_again(made)
     problems = leaderboard.verify(made)
     for *_, named in EDITS:
         assert any(named in problem for problem in problems), named
@@ -293,7 +287,7 @@ def test_a_better_trial_makes_the_stored_best_wrong(made):
 def test_what_a_driver_at_work_needs_is_not_sealed_nor_missed(made, name):
     (made / name).parent.mkdir(exist_ok=True)
     (made / name).write_text("x")
-    reseal(made)
+    seal_again(made)
     assert name not in (made / bundle.SUMS).read_text() and bundle.verify(made) == []
     (made / name).unlink()
     assert bundle.verify(made) == []

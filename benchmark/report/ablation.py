@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import bundle, scores, space
-from benchmark.files import csv_text
+from benchmark.files import csv_text, parse
 from benchmark.report import formats
 
 Row = Mapping[str, Any]
 NOT_RUN = "not run"
 ABOUT = (
     "Difference in UAR, in points: pretrained less random weights, at equal budget (searched) and with the "
-    "same published recipe on both sides; interval and p as in the pairwise table, p uncorrected. "
+    "same published recipe on both sides; interval and p as in the pairwise table, p uncorrected."
 )
+COLUMNS = (*scores.ABLATION_COLUMNS, "command")
+_NUMBERS = ("effect", "lo", "hi", "p")
 
 
 def files(folder: Path, rows: Sequence[Row], about: str, name: str) -> dict[str, str]:
@@ -23,25 +25,41 @@ def files(folder: Path, rows: Sequence[Row], about: str, name: str) -> dict[str,
 
     A pretraining that a family offers and the bundle lacks stands as `not run`, with its command.
     """
-    missing = _missing(folder, rows)
-    if not rows and not missing:
+    rows = [*rows, *_missing(folder, rows)]
+    if not rows:
         return {}
-    header = ["Family", "Comparison", "Difference, points", "p"]
-    cells = [
-        [
-            *(row["family"], f"{row['system']} − {row['scratch']} ({row['comparison']})"),
-            *(formats.points(row), formats.chance(row["p"])),
-        ]
-        for row in rows
-    ]
-    cells += [[row["family"], f"{row['system']} − {row['scratch']}", NOT_RUN, ""] for row in missing]
-    commands = "".join(f"\n{row['system']}, not run: `{row['command']}`\n" for row in missing)
-    columns = (*scores.ABLATION_COLUMNS, "command")
+    header, cells = table(rows)
+    told = "".join(f"\n{line}\n" for line in commands(rows, "`"))
     return {
-        "ablation.csv": csv_text(columns, [{"command": "", **row} for row in (*rows, *missing)]),
-        "ablation.md": formats.markdown(header, cells, ABOUT + about) + commands,
-        "ablation.tex": formats.latex(header, cells, ABOUT + about, f"{name}-ablation"),
+        "ablation.csv": csv_text(COLUMNS, rows),
+        "ablation.md": formats.markdown(header, cells, f"{ABOUT} {about}") + told,
+        "ablation.tex": formats.latex(header, cells, f"{ABOUT} {about}", f"{name}-ablation"),
     }
+
+
+def read(text: str) -> list[dict[str, Any]]:
+    """Return the rows of a written ablation.csv."""
+    return [
+        {name: (float(cell) if cell else None) if name in _NUMBERS else cell for name, cell in row.items()}
+        for row in parse("ablation.csv", text)
+    ]
+
+
+def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells, what was not run said to be so."""
+    header = ["Family", "Comparison", "Difference, points", "p"]
+    cells = []
+    for row in rows:
+        pair, run = f"{row['system']} − {row['scratch']}", row["comparison"] != NOT_RUN
+        told = [formats.points(row), formats.chance(row["p"])] if run else [NOT_RUN, ""]
+        cells.append([row["family"], f"{pair} ({row['comparison']})" if run else pair, *told])
+    return header, cells
+
+
+def commands(rows: Sequence[Row], quote: str = "") -> list[str]:
+    """Return a line for each pretraining that was not run, with the command that runs it."""
+    missing = (row for row in rows if row["comparison"] == NOT_RUN)
+    return [f"{row['system']}, {NOT_RUN}: {quote}{row['command']}{quote}" for row in missing]
 
 
 def _missing(folder: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:

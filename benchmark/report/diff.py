@@ -8,9 +8,10 @@ from typing import Any
 
 from benchmark import bundle, space
 from benchmark.files import changes, read_csv, read_json
-from benchmark.report import formats, leaderboard, paired
+from benchmark.report import formats, paired
 from benchmark.report.formats import chance, percent, points
 from benchmark.schema import SerbenchError
+from benchmark.scores import Run
 
 Row = dict[str, Any]
 
@@ -27,8 +28,8 @@ def diff(a: Path, b: Path) -> dict[str, Any]:
     Returns:
         equal: whether nothing differs. study, environment, corpus, split: changed fields, each with both its
         values. clips: of the manifest, by id. systems: those of one bundle only. cells: changed cells
-        of the leaderboard. paired: rows of `paired.compare`, effect b − a, where the test clips match;
-        without: why there are none.
+        of the leaderboard, which is made again from the predictions. paired: rows of `paired.compare`,
+        effect b − a, where the test clips match; without: why there are none.
 
     Raises:
         UsageError: one is no bundle. SerbenchError: one does not verify.
@@ -42,7 +43,8 @@ def diff(a: Path, b: Path) -> dict[str, Any]:
     for section, ours, theirs in zip(_INPUTS, _inputs(a), _inputs(b), strict=True):
         found[section] = _changes(ours, theirs)
     found["clips"] = _clips(a, b)
-    one, other = ({row["system"]: row for row in leaderboard.read(folder)} for folder in (a, b))
+    runs = [bundle.read_runs(folder) for folder in (a, b)]
+    one, other = (_rows(folder, own) for folder, own in zip((a, b), runs, strict=True))
     found["systems"] = {
         "only_a": [system for system in one if system not in other],
         "only_b": [system for system in other if system not in one],
@@ -51,7 +53,7 @@ def diff(a: Path, b: Path) -> dict[str, Any]:
     found["cells"] = [
         {"system": system, **change} for system in shared for change in _changes(one[system], other[system])
     ]
-    found["paired"], found["without"] = _paired(a, b, shared)
+    found["paired"], found["without"] = _paired(a, b, runs, shared)
     found["equal"] = not any(found[key] for key in (*_INPUTS, "cells")) and not any(
         names for kind in ("clips", "systems") for names in found[kind].values()
     )
@@ -90,14 +92,19 @@ def _clips(a: Path, b: Path) -> dict[str, list[str]]:
     }
 
 
-def _paired(a: Path, b: Path, systems: Sequence[str]) -> tuple[list[Row], str]:
+def _rows(folder: Path, runs: Sequence[Run]) -> dict[str, Mapping[str, Any]]:
+    """Return the leaderboard that the predictions give, by system: who edits a table may reseal it, too."""
+    return {row["system"]: row for row in bundle.tables(folder, runs).leaderboard}
+
+
+def _paired(a: Path, b: Path, runs: Sequence[list[Run]], systems: Sequence[str]) -> tuple[list[Row], str]:
     """Return the paired tests of the systems that both have, or why there are none."""
     classes = [read_json(folder / "corpus.json")["classes"] for folder in (a, b)]
     if classes[0] != classes[1]:
         return [], "the label sets differ"
     if not systems:
         return [], "no system is in both"
-    one, other = bundle.read_runs(a), bundle.read_runs(b)
+    one, other = runs
     if not paired.same_clips(one, other):
         return [], "the test clips differ"
     seed = bundle.read_study(a)["bootstrap_seed"]

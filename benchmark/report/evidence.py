@@ -45,6 +45,7 @@ class Evidence:
     runs: Sequence[Run]
     searches: Mapping[str, Sequence[Search]]  # system → its folds in order
     histories: Mapping[str, Sequence[tuple[int, int, Rows]]]  # system → fold, seed, rows of step, loss, lr
+    openings: int | None  # of test parts of this split, in the folder where the bundle lies
 
     @property
     def ranked(self) -> list[str]:
@@ -58,12 +59,12 @@ class Evidence:
 
 def read(folder: Path, tables: Tables, runs: Sequence[Run] | None = None) -> Evidence:
     """Read a bundle; `tables` are what its predictions give, `runs` its runs where they are read already."""
-    study = bundle.read_study(folder)
+    study, splits = bundle.read_study(folder), read_json(folder / "splits.json")
     return Evidence(
         name=study["name"],
         seal=sha256(folder / bundle.SUMS) if bundle.is_sealed(folder) else "",
         corpus=read_json(folder / "corpus.json"),
-        splits=read_json(folder / "splits.json"),
+        splits=splits,
         study=study,
         environment=read_json(folder / "environment.json"),
         audit=read_json(folder / "audit.json"),
@@ -72,6 +73,7 @@ def read(folder: Path, tables: Tables, runs: Sequence[Run] | None = None) -> Evi
         runs=bundle.read_runs(folder) if runs is None else runs,
         searches=_searches(folder),
         histories=_histories(folder, set(study["systems"])),
+        openings=bundle.count_openings(folder.parent, splits["fingerprint"]),
     )
 
 

@@ -24,17 +24,17 @@ from benchmark.report import (
     recheck,
     reference,
     repeats,
+    validation,
     whole,
 )
 from benchmark.report.evidence import Evidence
 from benchmark.report.formats import Below, latex, markdown, markdown_text, percent, plain
 from benchmark.report.page import Picture, Sheet
 from benchmark.report.published import SHARES, Published
-from benchmark.schema import SCHEMA_VERSION, of_system
+from benchmark.schema import SCHEMA_VERSION, is_first
 from benchmark.scores import EXTERNAL, Run
 
 Row = Mapping[str, Any]
-Trials = Sequence[dict[str, str]]
 
 _SHOWN = ("uar", "accuracy", "macro_f1", "auc", "ece")
 COSTLY = ("Parameters", "Search h")  # of every trial together; not in a terminal, which is narrow
@@ -49,8 +49,6 @@ BESIDE = (
 PAIRS = "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm."
 CORPUS = ("name", "version", "digest", "complete", "modified")  # what a table says of it
 _TOLD = 120  # characters of a line of the page that differs
-_SEARCHES = ("trials", "random")  # the files of a search: its own trials, the random search beside it
-_COUNTS = ("trials", "complete", "pruned", "failed")
 
 
 def write(folder: Path, *, pictures: bool = True) -> list[dict[str, Any]]:
@@ -106,14 +104,12 @@ def _sheets(known: Evidence, texts: Mapping[str, str], note: str) -> list[Sheet]
         notes = " ".join(f"{other.note}." for other in others if other.kind == "note")
         note = f"{BESIDE}. {notes}".strip()
         sheets.append(Sheet("published", "Published numbers", note, *_published(tables.leaderboard, others)))
-    for name in ("ablation.csv", "validation.csv"):
-        rows = parse(name, texts.get(name, "")) if texts.get(name) else []
-        if rows and name == "validation.csv":
-            sheets.append(Sheet("validation", "Validation", *_validation_table(_typed(rows)), folded=True))
-        elif rows:
-            cells = [[_rounded(cell) for cell in row.values()] for row in rows]
-            title = name.removesuffix(".csv").capitalize()
-            sheets.append(Sheet(title.lower(), title, f"{name}, shares", list(rows[0]), cells, folded=True))
+    if "ablation.csv" in texts:
+        rows = ablation.read(texts["ablation.csv"])
+        note = " ".join((ablation.ABOUT, *ablation.commands(rows)))
+        sheets.append(Sheet("ablation", "What pretraining is worth", note, *ablation.table(rows)))
+    if rows := validation.read(texts["validation.csv"]):
+        sheets.append(Sheet("validation", "Validation", *validation.table(rows), folded=True))
     found = reference.rows(known.corpus["name"], known.splits["protocol"], tables.per_class)
     if found:
         note = f"{reference.ABOUT} {reference.DOUBTFUL}"
@@ -126,10 +122,6 @@ def _sheets(known: Evidence, texts: Mapping[str, str], note: str) -> list[Sheet]
         title = f"{system}, per class, %"
         sheets.append(Sheet(f"class-{len(sheets)}", title, "", *_class_cells(rows), folded=True))
     return sheets
-
-
-def _rounded(cell: str) -> str:
-    return f"{float(cell):.4f}" if "." in cell and cell.replace(".", "").lstrip("-").isdigit() else cell
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
@@ -228,7 +220,7 @@ def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str,
     }
     if external:
         content["external"] = external
-    out = _validation(folder)
+    out = validation.files(validation.rows(folder))
     for system, rows in tables.per_class.items():
         header, cells = _class_cells(rows)
         title = f"{system}, per class, %. {about}"
@@ -261,67 +253,9 @@ def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str,
 def _unpublished(folder: Path) -> str:
     """Say which published rows carry nothing that was published; empty where none is so."""
     spaces = bundle.read_spaces(folder)
-    first = (s for s in spaces if of_system(s)[2] == 1)  # of several searches, which brings the row
-    rows = ", ".join(f"{s}{scores.PUBLISHED}" for s in first if spaces[s].unpublished)
+    rows = ", ".join(f"{s}{scores.PUBLISHED}" for s in spaces if is_first(s) and spaces[s].unpublished)
     told = f"Nobody published {rows}: the reference study has no such system; usual defaults or ours."
     return told if rows else ""
-
-
-def _validation(folder: Path) -> dict[str, str]:
-    """Return the tables of what the searches reached, made of their trials alone."""
-    rows: list[dict[str, Any]] = []
-    for place in sorted(folder.glob("searches/*")):
-        tpe, random = ([read_csv(p) for p in sorted(place.glob(f"fold-*/{n}.csv"))] for n in _SEARCHES)
-        published = [[trial for trial in trials if trial["number"] == "1"] for trials in tpe]
-        best = {"searched": _best(tpe), "random": _best(random), "published": _best(published)}
-        rows.append({"system": place.name, **best, **_counts("", tpe), **_counts("random_", random)})
-    about, header, cells = _validation_table(rows)
-    columns = ["system", "searched", "random", "published", *_COUNTS, *(f"random_{c}" for c in _COUNTS)]
-    return {"validation.csv": csv_text(columns, rows), "validation.md": markdown(header, cells, about)}
-
-
-def _typed(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Return the rows of validation.csv with numbers for cells."""
-    numbers = {"searched": float, "random": float, "published": float}
-    return [
-        {key: (numbers.get(key, int)(cell) if cell else None) for key, cell in row.items() if key != "system"}
-        | {"system": row["system"]}
-        for row in rows
-    ]
-
-
-def _validation_table(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[str], list[list[str]]]:
-    """Return what the table of the searches says, its header and its cells."""
-    cells = [
-        [
-            *(row["system"], *(percent(row, name) for name in ("searched", "random", "published"))),
-            *(" / ".join(plain(row[f"{kind}{c}"]) for c in _COUNTS) for kind in ("", "random_")),
-        ]
-        for row in rows
-    ]
-    beside = any(row["random_trials"] for row in rows)
-    about = (
-        "Inner-validation UAR of the best complete trial, mean over folds: of the search, which alone "
-        f"selects, {'of the random search beside it at the same budget, ' if beside else ''}"
-        "and of the published configuration."
-    )
-    counted = "trials / complete / pruned / failed"
-    header = ["System", "Search %", "Random %", "Published %", f"Search: {counted}", f"Random: {counted}"]
-    if not beside:  # a study may leave the random search out
-        header, *cells = [[line[place] for place in (0, 1, 3, 4)] for line in (header, *cells)]
-    return about, header, cells
-
-
-def _best(folds: Sequence[Trials]) -> float | None:
-    """Mean over folds of the best complete score; None unless each fold has one."""
-    best = [float(trial["score"]) for trial in map(bundle.best_trial, folds) if trial]
-    return sum(best) / len(best) if best and len(best) == len(folds) else None
-
-
-def _counts(kind: str, folds: Sequence[Trials]) -> Row:
-    states = [trial["state"].lower() for trials in folds for trial in trials]
-    counts = [len(states), *(states.count(state) for state in _COUNTS[1:])]
-    return {f"{kind}{name}": count if folds else None for name, count in zip(_COUNTS, counts, strict=True)}
 
 
 def caption(corpus: Row, splits: Row, tables: scores.Tables) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from benchmark import __version__
+from benchmark.bundle import OPENINGS
 from benchmark.files import csv_text
 from benchmark.report.evidence import Evidence, Search
 from benchmark.report.formats import latex_text
@@ -24,9 +25,9 @@ _PLAIN = 8_000  # bytes of a figure's data, above which it is compressed
 _CSS = Path(__file__).with_name("page.css")
 _JS = Path(__file__).with_name("page.js")
 _TRIALS = ("System", "Fold", "Search", "Trial", "State", "UAR %", "Steps", "Seconds", "Configuration")
-_OF_THE_VERSION = {  # what it looks like, how it sorts, which version is cited
+_PASSING = {  # what changes while a bundle does not: looks, how a table sorts, version, openings
     r"<style>.*?</style>": "", r"<script>.*?</script>": "", r' content="default-src [^"]*"': "",
-    r"  version = \{[^}]*\},": "",
+    r"  version = \{[^}]*\},": "", r"<dt>Test parts opened</dt><dd>[^<]*</dd>": "",
 }  # fmt: skip
 _FILTERS = {"System": 0, "Fold": 1, "Search": 2, "State": 4}
 
@@ -129,8 +130,8 @@ def shown(section: str) -> dict[str, bytes | None]:
 
 
 def lines(text: str) -> list[str]:
-    """Return what a page says, an element a line, without what the version of the program adds."""
-    for part, without in _OF_THE_VERSION.items():
+    """Return what a page says, an element a line, without what changes while its bundle does not."""
+    for part, without in _PASSING.items():
         text = re.sub(part, without, text, flags=re.DOTALL)
     return re.sub(r"(?=<(?:tr|td|th|h\d|p|dt|dd|li|pre|section|details))", "\n", text).splitlines()
 
@@ -279,6 +280,9 @@ def _protocol(known: Evidence) -> str:
         "Split fingerprint": splits["fingerprint"],
         "Budget": f"{study['trials']} trials started a system and fold, sampler {study.get('sampler', '')}, "
         f"{study['inner_folds']} inner folds, {study['seeds']} seeds a refit",
+        "Test parts opened": ""
+        if known.openings is None
+        else f"{known.openings} times, a fold at a time, by the studies of this results folder ({OPENINGS})",
         "Machine": ", ".join(
             f"{key} {value}" for key, value in found.items() if isinstance(value, str | int | float) and value
         ),

@@ -10,9 +10,8 @@ from typing import Any
 from benchmark import audit, bundle, restore, space
 from benchmark.files import differences, read_csv, read_json
 from benchmark.report import lineage, whole
-from benchmark.schema import digest
+from benchmark.schema import digest, study_digest
 
-NOT_HASHED = ("schema_version", "name", "concurrency", "bootstrap_seed", "digests")  # as StudySpec.digest
 ENVIRONMENT = ("commit", "code_digest", "python", "packages")
 
 
@@ -46,14 +45,10 @@ def _study(folder: Path) -> Iterator[str]:
     spaces = [(system, space.parse(text, system).of(system)) for system, text in study["spaces"].items()]
     started = {found.start_weights: weights.get(found.start_weights) for _, found in spaces}
     started.pop("", None)
-    content = {key: value for key, value in study.items() if key not in NOT_HASHED}
-    if study["time_budget"] is None:
-        del content["time_budget"]
-    content["spaces"] = {system: found.digest for system, found in spaces}
     corpus, fingerprint = read_json(folder / "corpus.json")["digest"], _fingerprint(folder)
-    parts = [content, corpus, fingerprint, stored["features"], *([started] if started else [])]
-    computed = {"corpus": corpus, "fingerprint": fingerprint, "spaces": content["spaces"]}
-    computed["study"] = digest(parts)
+    digests = {system: found.digest for system, found in spaces}
+    made = study_digest(study, digests, corpus, fingerprint, stored["features"], started)
+    computed = {"corpus": corpus, "fingerprint": fingerprint, "spaces": digests, "study": made}
     yield from differences("study.yaml: digests", {key: stored.get(key) for key in computed}, computed)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark import bundle
 from benchmark.files import differences, read_csv, read_json
-from benchmark.schema import of_system
+from benchmark.schema import is_first
 from benchmark.scores import PUBLISHED
 
 MAJORITY = "majority"
@@ -29,8 +29,8 @@ def problems(folder: Path) -> list[str]:
 
 def own(study: Mapping[str, Any]) -> list[str]:
     """Return the systems that a study itself refits."""
-    first = [system for system in study["systems"] if of_system(system)[2] == 1]  # brings the published row
-    return [*study["systems"], *(f"{system}{PUBLISHED}" for system in first), MAJORITY]
+    published = (f"{system}{PUBLISHED}" for system in study["systems"] if is_first(system))
+    return [*study["systems"], *published, MAJORITY]
 
 
 def runs(folder: Path) -> dict[str, int]:

@@ -1,5 +1,7 @@
 """Pretrained less random weights: the pairs, their numbers, and what was not run."""
 
+import re
+
 import numpy as np
 from helpers import make_bundle
 
@@ -59,6 +61,21 @@ def test_what_was_not_run_stands_with_its_command(tmp_path):
     assert (given.corpus, given.families, given.trials) == ("made", "cnn@imagenet,cnn@none", 4)
     assert f"`{command}`" in files["ablation.md"]
     assert "not run" in files["ablation.tex"]
+
+
+def test_the_page_shows_the_comparison_in_points_and_what_was_not_run(tmp_path):
+    folder = made(tmp_path)
+    for path in folder.glob("searches/cnn@*/fold-*/space.yaml"):
+        path.write_text((SPACES / "ast.yaml").read_text().replace("family: ast", "family: cnn"))
+    leaderboard.write(folder)
+    page = (folder / "report.html").read_text().replace(" class=text", "")
+    _, cells = ablation.table(ablation.read((folder / "ablation.csv").read_text()))
+    for line in cells:
+        assert "<tr>" + "".join(f"<td>{cell}" for cell in line) in page
+    assert (
+        re.fullmatch(r"[+-]\d+\.\d \[[+-]\d+\.\d, [+-]\d+\.\d\]", cells[0][2]) and cells[-1][2] == "not run"
+    )
+    assert "cnn@imagenet, not run: serbench fetch deit-base-imagenet &amp;&amp; serbench run" in page
 
 
 def test_a_bundle_without_pretraining_has_no_such_table(tmp_path):

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from helpers import make_bundle, make_corpus, make_random_split
+from helpers import change, make_bundle, make_corpus, make_random_split, reseal
 
 from benchmark import bundle, files
 from benchmark.cli import main
@@ -101,6 +101,15 @@ def test_a_clip_with_other_content_is_found(root, tmp_path):
     assert "digest" in {row["field"] for row in found["corpus"]} and not found["equal"]
 
 
+def test_numbers_are_those_of_the_predictions_whatever_a_resealed_table_says(root, tmp_path):
+    shutil.copytree(root / "one", tmp_path / "forged")
+    board = files.read_json(tmp_path / "forged/leaderboard.json")
+    board["rows"][0]["uar"] += 0.1
+    files.write_json(tmp_path / "forged/leaderboard.json", board)
+    reseal(tmp_path / "forged")
+    assert diff.diff(root / "one", tmp_path / "forged")["cells"] == []
+
+
 def test_a_bundle_that_does_not_verify_is_refused(root, tmp_path, capsys):
     shutil.copytree(root / "one", tmp_path / "edited")
     (tmp_path / "edited/leaderboard.csv").write_text("rank\n1\n")
@@ -108,5 +117,9 @@ def test_a_bundle_that_does_not_verify_is_refused(root, tmp_path, capsys):
     assert (
         "does not verify, so nothing was compared: wrong checksum: leaderboard.csv" in capsys.readouterr().err
     )
+    change(tmp_path / "edited/runs/mlp/fold-1/seed-1/predictions.csv", "0.", "0.0")
+    reseal(tmp_path / "edited")
+    assert main(["diff", str(root / "one"), str(tmp_path / "edited")]) == 1
+    assert "nothing was compared: runs/mlp/fold-1/seed-1/predictions.csv: " in capsys.readouterr().err
     assert main(["diff", str(root / "one"), str(tmp_path)]) == 2
     assert "must be a bundle" in capsys.readouterr().err

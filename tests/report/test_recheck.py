@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import change, make_bundle
+from helpers import change, make_bundle, seal_again
 
 from benchmark import audit, bundle, cli, files, restore
 from benchmark.report import leaderboard, recheck
@@ -23,11 +23,6 @@ def made(tmp_path):
 def real(tmp_path):
     """A committed bundle, its files linked: they are replaced here, never written into."""
     return shutil.copytree(REAL, tmp_path / REAL.name, copy_function=os.link)
-
-
-def reseal(folder):
-    (folder / bundle.SUMS).unlink()
-    bundle.seal(folder)
 
 
 def test_a_committed_bundle_is_as_it_says(real):
@@ -95,7 +90,7 @@ def test_the_cause_comes_first_and_a_verdict_last(made, capsys):
     assert len(said) == 1 and said[0].startswith(f"{made}: verified: {bundle.sealed_files(made)} files, ")
     assert leaderboard.check(made).cells > 500
     change(made / "study.yaml", "bootstrap_seed: 7", "bootstrap_seed: 8")
-    reseal(made)
+    seal_again(made)
     assert cli.main(["verify", str(made)]) == 1
     said = capsys.readouterr().out.splitlines()
     first = "study.yaml: bootstrap_seed: stored 8, but the leaderboard was made with 7"
@@ -109,5 +104,5 @@ def test_swapped_files_are_named(made):
     files.write_text(one, texts[1]), files.write_text(two, texts[0])
     problems = leaderboard.verify(made)
     assert problems[:2] == ["wrong checksum: per_class/mlp.csv", "wrong checksum: per_class/svm.csv"]
-    reseal(made)
+    seal_again(made)
     assert any(problem.startswith("per_class/svm.csv: angry: ") for problem in leaderboard.verify(made))
