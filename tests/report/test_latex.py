@@ -15,8 +15,11 @@ CLASSES = {
     "IEEEtran": r"\documentclass[conference]{IEEEtran}",
     "article": r"\documentclass[twocolumn]{article}\usepackage[margin=2cm]{geometry}",
     "acl": r"\documentclass[11pt]{article}\usepackage{acl}",
+    # the widths, type and packages of acl.sty, which comes with no TeX
+    "as acl": r"\documentclass[11pt,a4paper,twocolumn]{article}"
+    r"\usepackage[margin=2.5cm,columnsep=.6cm]{geometry}\usepackage{times,xcolor,natbib,caption,hyperref}",
 }
-NEEDS = {"IEEEtran": "IEEEtran.cls", "article": "article.cls", "acl": "acl.sty"}
+NEEDS = {"IEEEtran": "IEEEtran.cls", "article": "article.cls", "acl": "acl.sty", "as acl": "article.cls"}
 
 
 def installed(name):
