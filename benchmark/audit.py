@@ -42,6 +42,7 @@ class Case:
     use: Mapping[int, Use]  # by number of the fold
     weights: Collection[str] | None  # names of the pretrained weights that are used; None: not known
     heard: bool  # whether content hashes are known
+    own: bool  # a split of this program, which tests each clip once and needs every class
 
     @cached_property
     def clips(self) -> Clips:
@@ -69,10 +70,11 @@ def audit(
 
     Args:
         weights: names of pretrained weights; None: not known.
-        use: of each fold, where it was not used by this program; see `own_use`.
+        use: of each fold, where it was not used by this program; see `own_use`. Such a split may repeat folds
+            or have rare classes: a note.
         heard: False where there is no audio, so that a missing content hash is no mistake.
     """
-    case = Case(corpus, split, own_use(split) if use is None else use, weights, heard)
+    case = Case(corpus, split, own_use(split) if use is None else use, weights, heard, use is None)
     checks: list[dict[str, Any]] = []
     for check, good in CHECKS.items():
         found = sorted(check(case), key=lambda finding: -ORDER.index(finding[0]))
@@ -150,10 +152,14 @@ def _parts(case: Case) -> Iterator[Finding]:
         if not held or not fitted:
             yield "red", f"{where}: each part must hold a clip, but one is empty; add clips or speakers"
     tested = Counter(chain(*(fold.test for fold in split.folds)))
-    for id_ in sorted(id_ for id_, times in tested.items() if times > 1):
+    often = sorted(id_ for id_, times in tested.items() if times > 1)
+    for id_ in often if case.own else ():
         yield "red", f"{id_} is tested {tested[id_]} times; test each clip once"
+    if often and not case.own:
+        yield "note", f"{len(often)} clips are tested more than once: folds are no independent samples"
     if len(tested) < len(clips):
-        yield "note", f"{len(tested)} of {len(clips)} clips are tested, as the protocol {split.protocol} says"
+        says = f", as the protocol {split.protocol} says" if case.own else ""
+        yield "note", f"{len(tested)} of {len(clips)} clips are tested{says}"
 
 
 def _labels(case: Case) -> Iterator[Finding]:
@@ -202,11 +208,12 @@ def _speakers(case: Case) -> Iterator[Finding]:
 
 def _classes(case: Case) -> Iterator[Finding]:
     corpus, clips, split = case.corpus, case.clips, case.split
+    needed = "red" if case.own else "note"
     counts = Counter(clip.label for clip in clips.values())
     for name in corpus.card.classes:
         if counts[name] < 2:
             cure = "add clips, or leave the class out"
-            yield "red", f"class {name} needs at least 2 clips, but has {counts[name]}; {cure}"
+            yield needed, f"class {name} needs at least 2 clips, but has {counts[name]}; {cure}"
     listed = ", ".join(f"{name} {counts[name]}" for name in corpus.card.classes)
     yield "note", f"clips of each class: {listed}"
     for where, held, fitted in _sides(split):
@@ -214,7 +221,7 @@ def _classes(case: Case) -> Iterator[Finding]:
         for name in corpus.card.classes:
             if name not in trained:
                 # an inner fit may go without a class (its column is zero); the refit may not
-                status = "note" if "group" in where else "red"
+                status = "note" if "group" in where else needed
                 yield status, f"{where}: class {name} is absent from training; add clips of other speakers"
             if name not in scored:
                 yield "note", f"{where}: class {name} has support 0, and is left out of its macro means"

@@ -22,8 +22,8 @@ PRETRAINING = {  # weights → what they have seen, from their sources (`fetch.W
 }
 
 _PASSING = (  # lines of a card that change while its bundle does not: openings, version of the program
-    r"- Test parts of this split were opened \d+ times in this results folder \(`openings\.csv`\), "
-    r"a fold at a time\.",
+    r"- Test parts of this split were opened (?:\d+|an unknown number of) times in this results folder "
+    r"\(`openings\.csv`\), a fold at a time\.",
     r"- Not run, of what this program has: (?:`[\w@.-]+`(?:, )?)+\.",
     r"- Not run here: other protocols \((?:`[\w-]+`(?:, )?)+\), other corpora"
     r"(?:, searches with another seed)?\.",
@@ -107,11 +107,11 @@ def _asked(
         f"{study['inner_folds']} inner folds; {study['seeds']} seeds a refit."
     )
     opened = bundle.count_openings(folder.parent, splits["fingerprint"])
-    if opened is not None:
-        yield (
-            f"Test parts of this split were opened {opened} times in this results folder "
-            f"(`{bundle.OPENINGS}`), a fold at a time."
-        )
+    times = "an unknown number of" if opened is None else opened
+    yield (
+        f"Test parts of this split were opened {times} times in this results folder "
+        f"(`{bundle.OPENINGS}`), a fold at a time."
+    )
 
 
 def has_random(folder: Path) -> bool:
@@ -146,9 +146,11 @@ def limits(
         yield f"Not in the audit of this version of the program: {', '.join(older)}."
     if splits.get("diagnostic"):
         yield (
-            "A diagnostic: speakers and sentences stand on both sides, so that these numbers say nothing of "
-            "people whom a model has not heard."
+            "A diagnostic: speakers stand on both sides, so that these numbers say nothing of people whom a "
+            "model has not heard."
         )
+    if checked.get("sentences") == "note":
+        yield "Sentences of the test parts are spoken in training, too: nothing is said of other texts."
     if interval["reason"]:
         yield f"No intervals, tests or ties: {interval['reason']}."
     else:

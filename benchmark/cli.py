@@ -42,10 +42,11 @@ class _Parser(argparse.ArgumentParser):
 FETCHED = (  # as `fetch` knows them, which a test compares; any weights of timm by timm/NAME, too
     *("ravdess", "mn04-audioset", "ast-audioset", "deit-base-imagenet", "mobilenetv3-imagenet"), "timm/MODEL"
 )  # fmt: skip
+LISTED = 20  # entries that `prepare` prints
 VERDICTS = {  # of an audit, by its worst status
     "green": "no leak found", "note": "no leak found; read the notes",
     "not checked": "no leak found in what could be checked",
-    "amber": "listen to what is amber", "red": "it leaks, so that no number of it counts",
+    "amber": "listen to what is amber", "red": "no number of it counts before what is red is mended",
 }  # fmt: skip
 
 
@@ -222,7 +223,7 @@ def run_prepare(args: argparse.Namespace) -> dict[str, Any]:
     corpus = prepare.fingerprinted(corpus, root, _cache(args))
     table = prepare.feature_table(corpus, root, args.features, _cache(args))
     near = audit.near_duplicates(corpus) or ()
-    found = {
+    found: dict[str, Any] = {
         "corpus": corpus.card.name, "digest": corpus.digest, "clips": len(corpus.utterances),
         "official_clips": corpus.card.official_clips, "complete": corpus.complete,
         "modified": corpus.modified,
@@ -234,7 +235,8 @@ def run_prepare(args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     if not args.json:
         for key, value in found.items():
-            print(f"{key}: {value}")
+            told = isinstance(value, list) and len(value) > LISTED
+            print(f"{key}: {f'{len(value)}, listed by --json' if told else value}")
     return found
 
 
@@ -322,7 +324,9 @@ def run_audit(args: argparse.Namespace) -> dict[str, Any]:
             print(f"{check['status']:12}{check['name']}: {check['reason']}")
             for finding in check["findings"][1:]:
                 print(f"{finding['status']:12}  {finding['reason']}")
-        print(f"{args.splits}: {report['status']}: {VERDICTS[report['status']]}")
+        left = sum(check["status"] == "not checked" for check in report["checks"])
+        unknown = f"; {left} check{'' if left == 1 else 's'} could not be made" if left else ""
+        print(f"{args.splits}: {report['status']}: {VERDICTS[report['status']]}{unknown}")
     args.status = int(report["status"] == "red")
     return report
 
@@ -333,7 +337,11 @@ def run_import(args: argparse.Namespace) -> dict[str, Any]:
     from benchmark.report import leaderboard
 
     joined = external.join(args.bundle, args.predictions, args.family, args.source, args.caveat)
-    unused = f"; columns not used: {', '.join(joined['unused'])}" if joined["unused"] else ""
+    unused = (
+        f"; columns not used: {', '.join(name or '(without a name)' for name in joined['unused'])}"
+        if joined["unused"]
+        else ""
+    )
     seeds = f"{joined['seeds']} seed{'' if joined['seeds'] == 1 else 's'}"
     told = f"{joined['clips']} clips, {seeds}, separated by {joined['separator']}{unused}"
     print(f"{args.predictions}: {told}", file=sys.stderr)

@@ -18,7 +18,7 @@ import numpy as np
 from benchmark import bundle, foreign, rebuild, restore
 from benchmark.files import read_csv, read_json, sha256
 from benchmark.foreign import Sheet
-from benchmark.schema import SerbenchError, UsageError, nearest
+from benchmark.schema import SerbenchError, UsageError, nearest, searched_system
 from benchmark.scores import EXTERNAL, PUBLISHED, Run
 
 NAMES = {  # column → what others call it, the first that is there counts
@@ -29,6 +29,7 @@ NAMES = {  # column → what others call it, the first that is there counts
     "fold": ("fold",),
 }
 SHOWN = 3  # of what is wrong
+LONGEST = 80  # characters of a name, which becomes that of a folder and of figures
 
 
 def join(folder: Path, table: Path, family: str, source: str = "", caveat: str = "") -> dict[str, Any]:
@@ -111,7 +112,13 @@ def _check_name(folder: Path, family: str) -> None:
     if not re.fullmatch(r"\w[\w.-]*", family) or family.endswith(PUBLISHED):
         rule = f"must have letters, digits, . _ - only, and not end with {PUBLISHED}"
         raise UsageError(f"--family {rule}, but got {family!r}")
+    if len(family) > LONGEST:
+        raise UsageError(f"--family must have at most {LONGEST} characters, but has {len(family)}")
     systems = {place.name.casefold() for place in folder.glob("runs/*")}
+    searches = set(map(searched_system, bundle.read_study(folder)["systems"]))
+    if searched_system(family) in searches - {family}:
+        rule = f"would read as a search of this study's {searched_system(family)}"
+        raise UsageError(f"--family must not end like {family!r}, which {rule}; choose another")
     if family.casefold() in systems:
         raise UsageError(f"--family must be a new name, but the bundle has {family!r}; choose another")
 
@@ -134,6 +141,8 @@ def _columns(sheet: Sheet) -> dict[str, str]:
 def _seeds(sheet: Sheet, columns: Mapping[str, str]) -> list[str]:
     """Return the seeds as given, in order; the first is seed 1 of the bundle."""
     given = {row[columns["seed"]] for _, row in sheet.rows} if "seed" in columns else {"1"}
+    if "" in given and len(given) > 1:
+        raise sheet.error("seed must be given in every line or in none; fill it in")
     return sorted(given, key=lambda seed: (len(seed), seed) if seed.isdigit() else (sys.maxsize, seed))
 
 
@@ -210,10 +219,10 @@ def _answers(
         predicted.append(number[label])
     chosen = np.array(predicted)
     if not np.isnan(probabilities).any():
-        below = probabilities[np.arange(len(chosen)), chosen] < probabilities.max(1)
+        below = chosen != bundle.written(probabilities).argmax(1)
         if below.any():
             line, row = sheet.rows[int(below.argmax())]
-            rule = "predicted must be the class with the largest probability"
+            rule = "predicted must be the class with the largest probability, of equal ones the first"
             raise sheet.error(
                 f"line {line}: {rule}, but is {row[columns['predicted']]!r} ({below.sum()} such lines); "
                 "leave out the column predicted, or the probabilities"
@@ -242,9 +251,14 @@ def _probabilities(sheet: Sheet, classes: Sequence[str]) -> np.ndarray:
     if not good.all():
         line = sheet.rows[int(good.argmin())][0]
         total = values[int(good.argmin())].sum()
+        cure = "write six digits, or leave them out"
+        if 99 <= total <= 101 or total < 0.9 or total > 1.1:
+            cure = (
+                "divide them by 100" if 99 <= total <= 101 else "these are no probabilities: leave them out"
+            )
         raise sheet.error(
             f"line {line}: probabilities must lie in 0 to 1 and sum to 1 within {bundle.SUM:g}, but sum to "
-            f"{total:.6g} ({(~good).sum()} such lines); write six digits, or leave them out"
+            f"{total:.6g} ({(~good).sum()} such lines); {cure}"
         )
     return values
 

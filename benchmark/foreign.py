@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +52,13 @@ def read(path: Path, name: str) -> Sheet:
     except OSError as error:
         rule = f"must be a readable CSV, but: {error.strerror}; name another file"
         raise SerbenchError(f"{name}: {rule}") from error
-    first = text.partition("\n")[0]
+    begin = re.match(r"\s*(?:sep=[,;\t][ \t]*\r?\n)?\s*", text)  # Excel's own first line, empty ones
+    skipped = text[: begin.end()].count("\n") if begin else 0
+    first = text[begin.end() if begin else 0 :].partition("\n")[0]
     separator = max(SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    for _ in range(skipped):
+        next(reader)
     try:
         lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]
     except csv.Error as error:
@@ -68,7 +73,9 @@ def read(path: Path, name: str) -> Sheet:
         )
     for line, cells in lines[1:]:
         if len(cells) != len(header):
-            rule = f"line {line} must have {len(header)} cells, but has {len(cells)}; correct it"
+            mixed = separator == "," and len(cells) > len(header)
+            cure = "where decimals have a comma, separate by semicolons" if mixed else "correct it"
+            rule = f"line {line} must have {len(header)} cells, but has {len(cells)}; {cure}"
             raise SerbenchError(f"{name}: {rule}")
     rows = ((line, dict(zip(header, cells, strict=True))) for line, cells in lines[1:])
     return Sheet(name, tuple(header), tuple(rows), separator)

@@ -10,7 +10,6 @@ from pathlib import Path
 from benchmark import bundle, card
 from benchmark.report import leaderboard, recheck
 from benchmark.report.leaderboard import Verdict
-from benchmark.schema import SerbenchError
 
 
 def check(folder: Path) -> Verdict:
@@ -30,9 +29,7 @@ def rebuilding(folder: Path) -> Iterator[Path]:
         SerbenchError: it does not verify, or cannot be written; it stays as it was.
     """
     bundle.require(folder)
-    problems = recheck.sources(folder)
-    if problems:
-        raise SerbenchError(f"{folder} does not verify, so nothing was rebuilt: {problems[0]}")
+    recheck.refuse(folder, recheck.sources(folder) + recheck.problems(folder), "rebuilt")
     with bundle.aside(folder) as copy:
         yield copy
         leaderboard.write(copy)

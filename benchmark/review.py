@@ -4,14 +4,16 @@ The manifest is a CSV with `speaker`, `label` and `id` or `path`, such as a bund
 hashes and fingerprints come from its columns `digest` and `fingerprint`, or from the audio, where that lies
 beside it. The split is a bundle's splits.json, or JSON with `train` and `test`, one or a list of `folds` of
 them, as clips (ids, paths or stems) or as `train_speakers` and `test_speakers`. What else a fold may state:
-`validation` or `validation_groups`, `fitted_on` (clips of scaling and statistics), `selected_on`.
+`validation` (or `val`, `dev`, `valid`; or the speakers of one), `validation_groups`, `fitted_on` (clips of
+scaling and statistics), `selected_on`. What it states beyond that is named, as nobody checked it.
 """
 
 from __future__ import annotations
 
 import json
+import reprlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -20,9 +22,16 @@ from typing import Any
 
 from benchmark import audit, bundle, fingerprints, foreign, restore
 from benchmark.audit import Use
-from benchmark.schema import Corpus, CorpusCard, Fold, SerbenchError, Split, Utterance, digest
+from benchmark.schema import Corpus, CorpusCard, Fold, SerbenchError, Split, Utterance, digest, nearest
 
 COLUMNS = ("id", "path", *restore.STATUS)
+STATUSES = {"accepted", "quarantined"}  # of a manifest.csv of this program
+VALIDATION = ("validation", "val", "dev", "valid")
+FOLD = {  # what a fold may state
+    *("fold", "train", "test", "train_speakers", "test_speakers", "validation_groups"),
+    *("fitted_on", "selected_on", *VALIDATION, *(f"{name}_speakers" for name in VALIDATION)),
+}
+ABOUT = {"schema_version", "protocol", "diagnostic", "fingerprint", "folds"}  # beside its folds
 
 
 def review(manifest: Path, splits: Path, cache_folder: Path) -> dict[str, Any]:
@@ -36,7 +45,7 @@ def review(manifest: Path, splits: Path, cache_folder: Path) -> dict[str, Any]:
     corpus = _heard(corpus, manifest.parent, cache_folder)
     heard = all(clip.digest for clip in corpus.utterances)
     report = audit.audit(corpus, split, None, use, heard=heard)
-    report["checks"] += [_fingerprint(content, split), _openings(splits, split)]
+    report["checks"] += [*_unknown(content), _fingerprint(content, split), _openings(splits, split)]
     return report | {"status": audit.worst(report["checks"])}
 
 
@@ -44,12 +53,19 @@ def read_manifest(path: Path) -> Corpus:
     """Return the clips of a manifest, with hash and fingerprint where there is a column."""
     sheet = foreign.read(path, path.name)
     sheet.need(["speaker", "label", *(["path"] if "id" not in sheet.header else [])])
-    rows = [row for _, row in sheet.rows if row.get("status", "accepted") == "accepted"]
+    for line, row in sheet.rows:
+        for name in ("speaker", "label"):
+            if not row[name]:
+                raise sheet.error(f"line {line}: {name} must be given, but is empty; fill it in")
+    rows = [row for _, row in sheet.rows]
+    if {row.get("status") for row in rows} <= STATUSES:
+        rows = [row for row in rows if row["status"] == "accepted"]
     clips = tuple(map(_utterance, rows))
     doubled = [id_ for id_, times in Counter(clip.id for clip in clips).items() if times > 1]
-    if doubled or not clips:
-        rule = f"each clip must stand once, but {min(doubled, default='no clip')} does not"
-        raise sheet.error(f"{rule}; correct it")
+    if doubled:
+        raise sheet.error(f"each clip must stand once, but {min(doubled)} does not; correct it")
+    if not clips:
+        raise sheet.error("a clip must be accepted, but none is; name another manifest")
     try:
         fingerprints.from_text([clip.fingerprint for clip in clips if clip.fingerprint] or [""])
     except ValueError:
@@ -92,14 +108,19 @@ def read_split(content: Any, name: str, corpus: Corpus, told: str) -> tuple[Spli
         told: begins an error.
     """
     about = content if isinstance(content, Mapping) else {"folds": content}
-    parts = about.get("folds", [about])
+    parts, diagnostic = about.get("folds", [about]), about.get("diagnostic", False)
     if not isinstance(parts, Sequence) or not parts or not all(isinstance(part, Mapping) for part in parts):
         raise SerbenchError(f"{told}: folds must be a list of objects with train and test; correct it")
+    if not isinstance(diagnostic, bool):
+        raise SerbenchError(f"{told}: diagnostic must be true or false, but is {diagnostic!r}; correct it")
     find = restore.finder([{"id": clip.id, "path": clip.path} for clip in corpus.utterances])
-    folds = [_fold(part, number, corpus, find, told) for number, part in enumerate(parts, 1)]
-    split = Split(str(about.get("protocol", name)), bool(about.get("diagnostic", False)), tuple(folds))
-    use = {fold.number: _use(part, fold, find) for fold, part in zip(folds, parts, strict=True)}
-    if "fingerprint" in about:  # of this program: what is not stated is known
+    stated = [part.get("fold") for part in parts]
+    if len(set(map(str, stated))) < len(parts) or not all(str(number).isdecimal() for number in stated):
+        stated = list(range(1, len(parts) + 1))
+    folds = [_fold(part, int(number), corpus, find, told) for number, part in zip(stated, parts, strict=True)]
+    split = Split(str(about.get("protocol", name)), diagnostic, tuple(folds))
+    use = {fold.number: _use(part, fold, find, told) for fold, part in zip(folds, parts, strict=True)}
+    if about.get("fingerprint") == digest(about.get("folds")):  # of this program: what is not stated is known
         for number, own in audit.own_use(split).items():
             fitted, selected = use[number].fitted, use[number].selected
             use[number] = Use(
@@ -109,55 +130,95 @@ def read_split(content: Any, name: str, corpus: Corpus, told: str) -> tuple[Spli
 
 
 def _fold(part: Mapping[str, Any], number: int, corpus: Corpus, find: restore.Find, told: str) -> Fold:
-    sides = {}
+    where, sides = f"{told}: fold {number}", {}
     for side in ("test", "train"):
-        speakers = part.get(f"{side}_speakers")
-        if side in part:
-            sides[side] = _ids(part[side], find)
-        elif speakers is not None:
-            names = set(map(str, speakers))
-            sides[side] = tuple(clip.id for clip in corpus.utterances if clip.speaker in names)
-        else:
-            rule = f"needs {side} (clips) or {side}_speakers"
-            raise SerbenchError(f"{told}: fold {number} {rule}, but has {', '.join(part)}; add it")
-    groups = [_ids(group, find) for group in part.get("validation_groups", ())]
-    apart = _ids(part.get("validation", ()), find)
-    if apart:
-        both = sorted(set(apart) & set(sides["train"]))
-        if both:
-            rule = "a clip must be in training or in validation"
-            raise SerbenchError(f"{told}: fold {number}: {rule}, but {both[0]} is in both; make it anew")
-        sides["train"], groups = (*sides["train"], *apart), [*groups, apart]
+        clips = _side(part, side, corpus, find, where)
+        if clips is None:
+            there = f"has {', '.join(part)}" if part else "states nothing"
+            raise SerbenchError(f"{where} needs {side} (clips) or {side}_speakers, but {there}; add it")
+        sides[side] = clips
+    groups = part.get("validation_groups", [])
+    if not isinstance(groups, Sequence) or isinstance(groups, str):
+        raise SerbenchError(
+            f"{where}: validation_groups must be a list of lists, but is {reprlib.repr(groups)}"
+        )
+    groups = [
+        _ids(_names({"validation_groups": group}, "validation_groups", where), find) for group in groups
+    ]
+    for name in VALIDATION:
+        apart = _side(part, name, corpus, find, where)
+        if apart:
+            both = sorted(set(apart) & set(sides["train"]))
+            if both:
+                rule = "a clip must be in training or in validation"
+                raise SerbenchError(f"{where}: {rule}, but {both[0]} is in both; make it anew")
+            sides["train"], groups = (*sides["train"], *apart), [*groups, apart]
     speaker = {clip.id: clip.speaker for clip in corpus.utterances}
     test, train = (
         tuple(sorted({speaker[id_] for id_ in sides[side] if id_ in speaker})) for side in ("test", "train")
     )
-    told = str(part.get("fold", number))
-    return Fold(
-        int(told) if told.isdecimal() else number, sides["test"], sides["train"], test, train, tuple(groups)
-    )
+    return Fold(number, sides["test"], sides["train"], test, train, tuple(groups))
 
 
-def _use(part: Mapping[str, Any], fold: Fold, find: restore.Find) -> Use:
+def _side(
+    part: Mapping[str, Any], side: str, corpus: Corpus, find: restore.Find, where: str
+) -> tuple[str, ...] | None:
+    """Return the clips of a side, stated as such or by their speakers; None where it is not stated."""
+    if side in part:
+        return _ids(_names(part, side, where), find)
+    if f"{side}_speakers" not in part:
+        return None
+    names, known = _names(part, f"{side}_speakers", where), {clip.speaker for clip in corpus.utterances}
+    for name in names:
+        if name not in known:
+            rule = f"{side}_speakers must be speakers of the manifest, but {name!r} is none"
+            raise SerbenchError(f"{where}: {rule}: {nearest(name, sorted(known))}")
+    return tuple(clip.id for clip in corpus.utterances if clip.speaker in set(names))
+
+
+def _use(part: Mapping[str, Any], fold: Fold, find: restore.Find, told: str) -> Use:
     fitted, selected = (
-        _ids(part[key], find) if key in part else None for key in ("fitted_on", "selected_on")
+        _ids(_names(part, key, f"{told}: fold {fold.number}"), find) if key in part else None
+        for key in ("fitted_on", "selected_on")
     )
     if selected is None and fold.validation_groups:
         selected = tuple(chain(*fold.validation_groups))
     return Use(fitted, selected)
 
 
-def _ids(names: Sequence[Any], find: restore.Find) -> tuple[str, ...]:
+def _names(part: Mapping[str, Any], key: str, where: str) -> list[str]:
+    """Return a list of names; numbers may stand for names."""
+    value = part[key]
+    if not isinstance(value, list) or not all(type(name) in (str, int) for name in value):
+        raise SerbenchError(
+            f"{where}: {key} must be a list of names, but is {reprlib.repr(value)}; correct it"
+        )
+    return [str(name) for name in value]
+
+
+def _ids(names: Sequence[str], find: restore.Find) -> tuple[str, ...]:
     """Return the ids of clips; a name that no clip has stays, for the audit to name it."""
-    return tuple(find(str(name)) or str(name) for name in names)
+    return tuple(find(name) or name for name in names)
+
+
+def _unknown(content: Any) -> Iterator[dict[str, Any]]:
+    """Yield what was passed over: a side that this audit has no name for is not checked."""
+    about = content if isinstance(content, Mapping) else {"folds": content}
+    parts = about.get("folds", [about])
+    allowed = ABOUT | (FOLD if "folds" not in about else set())
+    keys = [key for key in about if key not in allowed]
+    keys += [key for part in parts for key in part if key not in FOLD and part is not about]
+    if keys:
+        told = ", ".join(dict.fromkeys(map(str, keys)))
+        yield _one("stated", "not checked", f"the split states what this audit has no name for: {told}")
 
 
 def _fingerprint(content: Any, split: Split) -> dict[str, Any]:
     stated = content.get("fingerprint") if isinstance(content, Mapping) else None
     if stated is None:
         return _one("fingerprint", "note", f"the split states none; it is {split.fingerprint}")
-    if stated != digest(content["folds"]):
-        return _one("fingerprint", "red", f"the split states {stated}, but it is {digest(content['folds'])}")
+    if stated != (found := digest(content.get("folds"))):
+        return _one("fingerprint", "red", f"the split states {stated}, but it is {found}")
     return _one("fingerprint", "green", "the split is the one that its fingerprint states")
 
 

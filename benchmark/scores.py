@@ -89,6 +89,7 @@ def tables(
     bootstrap_seed: int,
     same_network: Callable[[str, str], bool] = lambda one, other: True,
     external: Collection[str] = (),
+    searched: Callable[[str], str] = searched_system,
     resamples: int = statistics.RESAMPLES,
 ) -> Tables:
     """Score every system.
@@ -101,6 +102,7 @@ def tables(
         bootstrap_seed: of the resamples and of the sign flips.
         same_network: whether two systems were searched in one space, but for their pretraining.
         external: systems imported from elsewhere; tested, but without a budget not ranked.
+        searched: what a system is a search of: several searches of one share its rank, none is the best.
         resamples: of the bootstrap.
 
     Raises:
@@ -124,7 +126,7 @@ def tables(
         rows[system] |= {"protocol": protocol} | {c: costs.get(system, {}).get(c) for c in _COSTS}
         classwise[system] = _class_rows(counts.sum(1), classes, low[first:], high[first:])
     # several searches of one system share its place: none of them is the best one
-    of = {s: searched_system(s) if row["trials"] is not None else s for s, row in rows.items()}
+    of = {s: searched(s) if row["trials"] is not None else s for s, row in rows.items()}
     place = {s: mean(rows[other]["uar"] for other in rows if of[other] == of[s]) for s in rows}
     order = sorted(rows, key=lambda s: (s in external, rows[s]["trials"] is None, -place[s], s))
     ranked = [s for s in order if rows[s]["trials"] is not None]
@@ -133,11 +135,11 @@ def tables(
         seed=bootstrap_seed, speakers=len(speakers),
     )  # fmt: skip
     pairs = compare([*ranked, *(s for s in order if s in external)])
-    searched = [pair for pair in pairs if pair["system_b"] in ranked]  # whoever joins moves no letter
-    adjusted = statistics.holm([pair["p"] for pair in searched]) if enough else np.zeros(0)
+    of_searches = [pair for pair in pairs if pair["system_b"] in ranked]  # whoever joins moves no letter
+    adjusted = statistics.holm([pair["p"] for pair in of_searches]) if enough else np.zeros(0)
     different = {
         (ranked.index(pair["system_a"]), ranked.index(pair["system_b"]))
-        for pair, p in zip(searched, adjusted, strict=enough)
+        for pair, p in zip(of_searches, adjusted, strict=enough)
         if p <= ALPHA
     }
     for system, letters in zip(ranked, statistics.letters(len(ranked), different), strict=True):

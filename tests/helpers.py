@@ -126,7 +126,9 @@ def make_bundle(
                 }
                 bundle.write_run(folder, run, result, [{"step": 1, "loss": 0.5, "lr": None}], card.classes)
             if system in systems:
-                _write_search(folder / "searches" / system / f"fold-{fold.number}", system)
+                place = folder / "searches" / system / f"fold-{fold.number}"
+                text = study.get("spaces", {}).get(system, SPACE.replace("svm", of_system(system)[0]))
+                _write_search(place, text, study["trials"])
     leaderboard.write(folder, pictures=pictures)
     results_card.write(folder)
     if seal:
@@ -180,17 +182,19 @@ def make_run(
     )  # fmt: skip
 
 
-def _write_search(folder: Path, system: str) -> None:
-    files.write_text(folder / "space.yaml", SPACE.replace("svm", of_system(system)[0]))
+def _write_search(folder: Path, space: str, trials: int) -> None:
+    files.write_text(folder / "space.yaml", space)
     columns = ["trial_id", "number", "state", "reason", "score", "steps", "seconds", "param.C"]
-    states = ("COMPLETE", "PRUNED", "FAILED", "COMPLETE")
+    states = (["COMPLETE", "PRUNED", "FAILED", "COMPLETE"] * trials)[:trials]
     common = {"reason": "", "score": 0.5, "steps": 2, "seconds": 9.0, "param.C": 1.0}
     rows = [{"trial_id": f"t{n}", "number": n, "state": state, **common} for n, state in enumerate(states, 1)]
     files.write_csv(folder / "trials.csv", columns, rows)
     baseline = [{**row, "trial_id": f"r{row['number']}", "score": 0.25, "state": "COMPLETE"} for row in rows]
     files.write_csv(folder / "random.csv", columns, baseline)
     steps = [
-        {"trial_id": f"t{n}", "step": step, "score": 0.25 * step} for n in range(1, 5) for step in (1, 2)
+        {"trial_id": f"t{n}", "step": step, "score": 0.25 * step}
+        for n in range(1, trials + 1)
+        for step in (1, 2)
     ]
     files.write_csv(folder / "steps.csv", ["trial_id", "step", "score", "loss", "lr"], steps)
     best = {"trial_id": "t1", "number": 1, "score": 0.5, "steps": 2, "params": {"C": 1.0}}

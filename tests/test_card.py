@@ -94,7 +94,7 @@ def test_a_published_row_that_nobody_published_is_marked_on_card_and_leaderboard
     for path in made.glob("searches/svm/fold-*/space.yaml"):
         path.write_text(SPACE + "assumed: [C]\n")
     leaderboard.write(made, pictures=False)
-    told = "Nobody published svm-published: the reference study has no such system"
+    told = "CS231N project report). svm-published: it has no such system; usual defaults or ours."
     assert told in (made / "leaderboard.md").read_text() and told in (made / "leaderboard.tex").read_text()
     settings = section(card.text(made), "Settings that nobody published")
     assert settings.startswith("- `svm-published` carries no published setting")

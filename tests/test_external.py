@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from helpers import change as change_file
+from helpers import reseal
 
 from benchmark import bundle, cli, files
 from benchmark.report import leaderboard
@@ -153,7 +155,8 @@ WRONG = {
     "nan": (lambda r: change(r, p_sad="nan"), "line 6: probabilities must lie in 0 to 1"),
     "another maximum": (
         lambda r: change(r, predicted="sad", p_sad="0.1", p_calm="0.8", p_angry="0.1"),
-        "predicted must be the class with the largest probability, but is 'sad' (1 such lines)",
+        "predicted must be the class with the largest probability, of equal ones the first, but is 'sad' (1 "
+        "such lines)",
     ),
     "=cmd": (
         lambda r: change(r, utterance_id="=cmd|' /C calc'!A0"),
@@ -265,3 +268,56 @@ def test_a_change_that_breaks_off_leaves_the_bundle_as_it_was(made):
         files.write_text(copy / "study.yaml", "half")
         raise KeyboardInterrupt
     assert content(made) == before and [p.name for p in made.parent.iterdir()] == ["made"]
+
+
+def test_a_name_that_would_read_as_a_search_of_the_study_is_refused(made, tmp_path, capsys):
+    table = write(tmp_path / "t.csv", labels(predictions(made)))
+    for family, said in (
+        ("svm.4", "which would read as a search of this study's svm"),
+        ("x" * 81, "at most 80"),
+    ):
+        assert join(made, table, family=family) == 2
+        assert said in capsys.readouterr().err
+    assert join(made, table, family="wav2vec2.0") == 0
+
+
+def test_of_equal_probabilities_the_first_is_what_a_bundle_calls_predicted(made, tmp_path, capsys):
+    rows = predictions(made)
+    for row, label in zip(rows, labels(rows), strict=True):
+        row |= {"predicted": label["predicted"]}
+    rows[4] |= {"p_angry": "0.3", "p_calm": "0.3500001", "p_sad": "0.3499999", "predicted": "sad"}
+    rows[4] |= {"p_calm": "0.35", "p_sad": "0.35"}
+    assert join(made, write(tmp_path / "t.csv", rows, "utterance_id", "predicted", *P)) == 1
+    assert "line 6: predicted must be" in capsys.readouterr().err
+    rows[4] |= {"predicted": "calm"}
+    assert join(made, write(tmp_path / "t.csv", rows, "utterance_id", "predicted", *P)) == 0
+
+
+def test_what_excel_puts_first_is_passed_over(made, tmp_path):
+    for number, first in enumerate(("sep=;\n", "\n\n", "\r\n \n")):
+        table = write(tmp_path / "t.csv", labels(predictions(made)), separator=";")
+        table.write_text(first + table.read_text())
+        assert join(made, table, family=f"theirs-{number}") == 0
+
+
+def test_cures_fit_what_is_wrong(made, tmp_path, capsys):
+    rows = predictions(made)
+    percent = [{**row, **{p: str(100 * float(row[p])) for p in P}} for row in rows]
+    logits = [{**row, **dict.fromkeys(P, "-3")} for row in rows]
+    for wrong, said in ((percent, "divide them by 100"), (logits, "these are no probabilities")):
+        assert join(made, write(tmp_path / "t.csv", wrong, "utterance_id", *P)) == 1
+        assert said in capsys.readouterr().err
+    commas = [{**row, **{p: row[p].replace(".", ",") for p in P}} for row in rows]
+    assert join(made, write(tmp_path / "t.csv", commas, "utterance_id", *P)) == 1
+    assert "where decimals have a comma, separate by semicolons" in capsys.readouterr().err
+    rows[3]["seed"] = ""
+    assert join(made, write(tmp_path / "t.csv", rows, "utterance_id", "seed", *P)) == 1
+    assert "seed must be given in every line or in none" in capsys.readouterr().err
+
+
+def test_a_bundle_with_a_forged_study_or_audit_is_not_rebuilt(made, tmp_path, capsys):
+    table = write(tmp_path / "t.csv", labels(predictions(made)))
+    change_file(made / "audit.json", '"status": "note"', '"status": "green"')
+    reseal(made)
+    assert join(made, table) == 1
+    assert "does not verify, so nothing was rebuilt: audit.json: " in capsys.readouterr().err

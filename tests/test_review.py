@@ -170,3 +170,70 @@ def test_a_manifest_that_is_none_is_one_line(split, capsys):
     folder = split()
     (folder / "s.json").write_text("{")
     assert "must be JSON" in run(folder, capsys)[2]
+
+
+@pytest.mark.parametrize("name", ["validation", "val", "dev", "valid"])
+@pytest.mark.parametrize("kind", ["", "_speakers"])
+def test_validation_is_known_by_its_usual_names(split, capsys, name, kind):
+    clips = ["a-0", "a-1"] if not kind else ["a"]
+    status, checks, _ = run(
+        split({"test_speakers": ["a"], "train_speakers": ["b"], name + kind: clips}), capsys
+    )
+    assert (status, checks["selection"][0], checks["parts"][0]) == (1, "red", "red")
+    assert "a-0.wav is in test and in training" in checks["parts"][1].replace("a-0 ", "a-0.wav ")
+
+
+def test_what_the_audit_has_no_name_for_is_said(split, capsys):
+    fold = {"test_speakers": ["a"], "train_speakers": ["b"], "devel": ["a-0"]}
+    _, checks, _ = run(split(protocol="p", folds=[fold], seed=3), capsys)
+    assert checks["stated"] == (
+        "not checked",
+        "the split states what this audit has no name for: seed, devel",
+    )
+    folder = split(fold)
+    assert cli.main(["audit", "--manifest", str(folder / "m.csv"), "--splits", str(folder / "s.json")]) == 0
+    assert "checks could not be made" in capsys.readouterr().out
+
+
+def test_each_fold_keeps_what_it_states_whatever_its_number(split, capsys):
+    leaky = {"fold": 2, "test_speakers": ["a"], "train_speakers": ["b", "c"], "fitted_on": ["a-0"]}
+    sound = {"test_speakers": ["d"], "train_speakers": ["b", "c"]}
+    status, checks, _ = run(split(folds=[leaky, sound]), capsys)
+    assert (status, checks["selection"][0]) == (1, "red") and "fold 1: a statistic" in checks["selection"][1]
+
+
+def test_repeated_folds_and_rare_classes_are_notes_in_anyones_split(split, capsys):
+    folds = [{"test_speakers": [s], "train_speakers": ["c", "d"]} for s in "aab"]
+    rows = [*split.rows[:-1], "d-3.wav,d,proud"]
+    status, checks, _ = run(split(rows=rows, folds=folds), capsys)
+    assert status == 0 and checks["parts"][0] == "note" and checks["classes"][0] == "note"
+    assert "4 clips are tested more than once" in checks["parts"][1]
+
+
+@pytest.mark.parametrize(
+    ("fold", "said"),
+    [
+        ({"validation": None}, "validation must be a list of names, but is None"),
+        ({"test": "abc"}, "test must be a list of names, but is 'abc'"),
+        ({"validation_groups": 3}, "validation_groups must be a list of lists, but is 3"),
+        ({"validation_groups": [3]}, "validation_groups must be a list of names, but is 3"),
+        ({"fitted_on": "all"}, "fitted_on must be a list of names, but is 'all'"),
+        ({"test_speakers": ["a", "z"]}, "must be speakers of the manifest, but 'z' is none"),
+    ],
+)
+def test_what_a_fold_cannot_state_is_one_line(split, capsys, fold, said):
+    status, _, error = run(split({"test_speakers": ["a"], "train_speakers": ["b"]} | fold), capsys)
+    assert status == 1 and said in error and error.count("\n") == 1
+
+
+def test_of_the_split_as_such_too(split, capsys):
+    fold = {"test_speakers": ["a"], "train_speakers": ["b"]}
+    status, _, error = run(split(folds=[fold], diagnostic="no"), capsys)
+    assert status == 1 and "diagnostic must be true or false, but is 'no'" in error
+    status, checks, _ = run(split(**fold, fingerprint="abc"), capsys)
+    assert (status, checks["fingerprint"][0], checks["selection"][0]) == (1, "red", "not checked")
+    rows = ["a-0.wav,,angry", *split.rows[1:]]
+    status, _, error = run(split(fold, rows=rows), capsys)
+    assert status == 1 and "line 2: speaker must be given, but is empty" in error
+    rows = [f"{row},fine" for row in split.rows]  # a column that is someone else's
+    assert run(split(fold, f"{HEADER},status", rows), capsys)[0] == 0

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import bundle, scores
-from benchmark.report import evidence, leaderboard, paired
+from benchmark.report import evidence, leaderboard, paired, recheck
 from benchmark.report.evidence import Evidence
-from benchmark.schema import SerbenchError, UsageError
+from benchmark.schema import UsageError, searched_system
 
 Row = dict[str, Any]
 Bundles = Mapping[str, Evidence]  # name of the folder → its content
@@ -73,9 +73,7 @@ def read(folders: Sequence[Path]) -> dict[str, Evidence]:
     known = {}
     for name, folder in zip(names, folders, strict=True):
         bundle.require(folder)
-        problems = bundle.verify(folder)
-        if problems:
-            raise SerbenchError(f"{folder} does not verify, so nothing was compared: {problems[0]}")
+        recheck.refuse(folder, recheck.sources(folder), "compared")
         runs = bundle.read_runs(folder)
         known[name] = evidence.read(folder, bundle.tables(folder, runs), runs)
     return known
@@ -211,8 +209,15 @@ def _tables(names: tuple[str, ...], bundles: Bundles) -> tuple[scores.Tables, di
         bootstrap_seed=known.study["bootstrap_seed"],
         external=external,
         same_network=lambda one, other: False,  # each bundle has its own ablation
+        searched=lambda key: _searched(*whose[key], bundles),
     )
     return tables, whose
+
+
+def _searched(name: str, system: str, bundles: Bundles) -> str:
+    """Return what a system is a search of: at one budget, the same in each bundle that searched one space."""
+    space = _space(system, bundles[name])
+    return f"{searched_system(system)} in {space or name}"
 
 
 def _inflation(independent: str, random: str, bundles: Bundles) -> Inflation | str:

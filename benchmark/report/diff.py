@@ -8,9 +8,8 @@ from typing import Any
 
 from benchmark import bundle, space
 from benchmark.files import changes, read_csv, read_json
-from benchmark.report import formats, paired
+from benchmark.report import formats, paired, recheck
 from benchmark.report.formats import chance, percent, points
-from benchmark.schema import SerbenchError
 from benchmark.scores import Run
 
 Row = dict[str, Any]
@@ -27,18 +26,16 @@ def diff(a: Path, b: Path) -> dict[str, Any]:
 
     Returns:
         equal: whether nothing differs. study, environment, corpus, split: changed fields, each with both its
-        values. clips: of the manifest, by id. systems: those of one bundle only. cells: changed cells
-        of the leaderboard, which is made again from the predictions. paired: rows of `paired.compare`,
-        effect b − a, where the test clips match; without: why there are none.
+        values. clips: of the manifest, by id. systems: those of one bundle only; shared: how many are in
+        both. cells: changed cells of their leaderboard, made again from the predictions. paired: rows of
+        `paired.compare`, effect b − a, where the test clips match; without: why there are none.
 
     Raises:
         UsageError: one is no bundle. SerbenchError: one does not verify.
     """
     for folder in (a, b):
         bundle.require(folder)
-        problems = bundle.verify(folder)
-        if problems:
-            raise SerbenchError(f"{folder} does not verify, so nothing was compared: {problems[0]}")
+        recheck.refuse(folder, recheck.sources(folder), "compared")
     found: dict[str, Any] = {"a": str(a), "b": str(b)}
     for section, ours, theirs in zip(_INPUTS, _inputs(a), _inputs(b), strict=True):
         found[section] = _changes(ours, theirs)
@@ -50,6 +47,7 @@ def diff(a: Path, b: Path) -> dict[str, Any]:
         "only_b": [system for system in other if system not in one],
     }
     shared = [system for system in one if system in other]
+    found["shared"] = len(shared)
     found["cells"] = [
         {"system": system, **change} for system in shared for change in _changes(one[system], other[system])
     ]
@@ -124,13 +122,14 @@ def text(found: Mapping[str, Any]) -> str:
         for key, names in found[kind].items():
             if names:
                 shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-                parts.append(f"{len(names)} {noun} {told[key]}: {shown}")
+                parts.append(f"{len(names)} {noun[:-1] if len(names) == 1 else noun} {told[key]}: {shown}")
     cells = [
         [row["system"], row["field"], _short(row["a"]), _short(row["b"])]
         for row in found["cells"]
         if row["field"] in _SHOWN
     ]
-    parts.append(_section("Leaderboard", ["system", "column", *SIDES], cells))
+    both = f"Leaderboard of the {found['shared']} systems in both"
+    parts.append(_section(both, ["system", "column", *SIDES], cells))
     if len(found["cells"]) > len(cells):
         parts[-1] += f"\nand {len(found['cells']) - len(cells)} other cells, listed by --json"
     if found["without"]:

@@ -6,6 +6,7 @@ A cell is text: `61.2` is a number, `61.2 [55.0, 67.3]` one with its interval, a
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,11 @@ PREAMBLE = "% needs in the preamble: \\usepackage{booktabs,graphicx,siunitx}\n"
 _FIT = r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"  # only what is too wide shrinks
 _NUMBER = re.compile(r"[-+−]?(\d+)(?:\.(\d+))?")
 _INTERVAL = re.compile(r"([-+−]?\d+(?:\.\d+)?) (\[[-+−\d., ]+\])")
+_MATHS = (  # a sign, its name in TeX, and so on
+    "± pm ≤ leq ≥ geq ≈ approx ≠ neq → rightarrow · cdot ∞ infty α alpha β beta γ gamma δ delta ε epsilon "
+    "ζ zeta η eta θ theta ι iota κ kappa λ lambda μ mu ν nu ξ xi π pi ρ rho σ sigma τ tau υ upsilon φ phi "
+    "χ chi ψ psi ω omega Γ Gamma Δ Delta Θ Theta Λ Lambda Ξ Xi Π Pi Σ Sigma Φ Phi Ψ Psi Ω Omega"
+)
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -27,10 +33,13 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "[": "{[}",  # after \\ a bracket would be a length
     "−": r"\ensuremath{-}",
     "×": r"\ensuremath{\times}",
-    "Δ": r"\ensuremath{\Delta}",
+    **{sign: rf"\ensuremath{{\{name}}}" for sign, name in re.findall(r"(\S) (\w+)", _MATHS)},
     "\u2013": "--",
     "\u2019": "'",
+    "„": ",,",
 }
+_SET = "".join(map(chr, range(0x180))) + "‘’“”…–—†‡•€"  # what pdfTeX sets in its first encoding, but for
+_UNSET = "«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ def latex(
         [
             r"\begin{table*}\centering",
             rf"\caption{{{latex_text(caption)}}}" + (rf"\label{{tab:{label}}}" if label else ""),
-            r"\footnotesize\setlength{\tabcolsep}{3pt}\sisetup{group-digits=integer}",
+            r"\smallskip\footnotesize\setlength{\tabcolsep}{3pt}\sisetup{group-digits=integer,retain-explicit-plus}",
             _FIT,
             rf"\begin{{tabular}}{{{' '.join(kinds)}}}",
             *(r"\toprule", rf"{head} \\", r"\midrule", *lines, r"\bottomrule", r"\end{tabular}}"),
@@ -134,8 +143,16 @@ def latex(
 
 
 def latex_text(text: str) -> str:
-    """Escape what TeX would read as more than text."""
-    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
+    """Escape what TeX would read as more than text; a sign that its usual fonts lack is told by its name."""
+    return "".join(map(_latex_sign, " ".join(text.split())))
+
+
+def _latex_sign(sign: str) -> str:
+    if sign in _LATEX:
+        return _LATEX[sign]
+    if sign in _SET and sign not in _UNSET:
+        return sign
+    return f"{{[}}{unicodedata.name(sign, f'U+{ord(sign):04X}').lower()}]"
 
 
 def _kind(cells: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from benchmark import bundle, scores, statistics
@@ -39,6 +40,7 @@ Row = Mapping[str, Any]
 _SHOWN = ("uar", "accuracy", "macro_f1", "auc", "ece")
 COSTLY = ("Parameters", "Search h")  # of every trial together; not in a terminal, which is narrow
 _COSTS = ("Trials", "Failed", *COSTLY)
+_AS = "“as …”: clips that were labelled so, mean over seeds"
 _CLASS_SHOWN = ("precision", "recall", "f1")
 _WIDE = 4  # place of the last column that has an interval in LaTeX
 _CLASS_COLUMNS = 2 + len(_CLASS_SHOWN)  # without the confusion matrix
@@ -46,7 +48,10 @@ BESIDE = (
     "Published under the same protocol, not recomputed, neither ranked nor tested; beside means over folds "
     "of this bundle, as papers report them"
 )
-PAIRS = "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm."
+PAIRS = (
+    "Difference of UAR in points, its interval, sign flips over speakers, adjusted after Holm. Published "
+    "configurations and the majority class are in no pair, nor are several searches of one system."
+)
 CORPUS = ("name", "version", "digest", "complete", "modified")  # what a table says of it
 _TOLD = 120  # characters of a line of the page that differs
 
@@ -97,7 +102,7 @@ def _sheets(known: Evidence, texts: Mapping[str, str], note: str) -> list[Sheet]
     sheets = [Sheet("leaderboard", "Leaderboard", note, *table_of(tables.leaderboard))]
     if tables.pairwise:
         sheets.append(Sheet("pairwise", "Every two systems", PAIRS, *pairs_of(tables.pairwise)))
-        sheets += pairs.sheets(tables.pairwise)
+        sheets += pairs.sheets(tables.pairwise, [row["system"] for row in tables.leaderboard])
     if found := repeats.rows(tables.leaderboard):
         sheets.append(Sheet("repeats", "Several searches", repeats.ABOUT, *repeats.table(found)))
     if others:
@@ -120,7 +125,7 @@ def _sheets(known: Evidence, texts: Mapping[str, str], note: str) -> list[Sheet]
         sheets.append(Sheet(f"by-{len(sheets)}", f"By {column}", note, header, cells, folded=True))
     for system, rows in tables.per_class.items():
         title = f"{system}, per class, %"
-        sheets.append(Sheet(f"class-{len(sheets)}", title, "", *_class_cells(rows), folded=True))
+        sheets.append(Sheet(f"class-{len(sheets)}", title, f"In %; {_AS}.", *_class_cells(rows), folded=True))
     return sheets
 
 
@@ -151,6 +156,9 @@ class Verdict:
 
 def check(folder: Path) -> Verdict:
     """Check a bundle's files, then make every table and the page again and compare them cell by cell."""
+    if not bundle.is_sealed(folder) and not (folder / "leaderboard.json").exists():
+        rule = "the study has not ended; finish it with --resume"
+        return Verdict([f"missing: {bundle.SUMS} ({rule})"], 0, 0)
     problems, tables, cells = recheck.sources(folder) + recheck.problems(folder), dict[str, str](), 0
     later: list[str] = []  # of the page: what it is made of comes first
     with bundle.noting(problems, "tables"):
@@ -204,10 +212,10 @@ def verify(folder: Path) -> list[str]:
 def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str, str]:
     """Return every table of the bundle, relative path → text."""
     corpus, splits = read_json(folder / "corpus.json"), read_json(folder / "splits.json")
-    about, study = caption(corpus, splits, tables), bundle.read_study(folder)
+    about, study = caption(corpus, splits, tables, ties=False), bundle.read_study(folder)
     name, note = study["name"], _unpublished(folder)
     external = bundle.read_external(folder)
-    board = f"{about}{external_note(external)}"
+    board = f"{caption(corpus, splits, tables)}{external_note(external)}"
     others = published.of(corpus["name"], splits["protocol"])
     content = {
         "schema_version": SCHEMA_VERSION,
@@ -223,12 +231,14 @@ def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str,
     out = validation.files(validation.rows(folder))
     for system, rows in tables.per_class.items():
         header, cells = _class_cells(rows)
-        title = f"{system}, per class, %. {about}"
+        title = f"{system}, per class, %; {_AS}. {about}"
         out[f"per_class/{system}.csv"] = csv_text(list(rows[0]), rows)
         out[f"per_class/{system}.md"] = markdown(header, cells, title)
         # LaTeX without the confusion matrix, which is a figure: a column must hold the table
         brief = [line[:_CLASS_COLUMNS] for line in (header, *cells)]
-        out[f"per_class/{system}.tex"] = latex(brief[0], brief[1:], title, f"{name}-{system}")
+        out[f"per_class/{system}.tex"] = latex(
+            brief[0], brief[1:], f"{system}, per class, %. {about}", f"{name}-{system}"
+        )
     header, cells = table_of(tables.leaderboard)
     out["pairwise.csv"] = csv_text(scores.PAIR_COLUMNS, tables.pairwise)
     out["leaderboard.md"] = (
@@ -251,19 +261,22 @@ def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str,
 
 
 def _unpublished(folder: Path) -> str:
-    """Say which published rows carry nothing that was published; empty where none is so."""
+    """Say whose configuration the published rows carry, and which carry nothing that was published."""
     spaces = bundle.read_spaces(folder)
     rows = ", ".join(f"{s}{scores.PUBLISHED}" for s in spaces if is_first(s) and spaces[s].unpublished)
-    told = f"Nobody published {rows}: the reference study has no such system; usual defaults or ours."
-    return told if rows else ""
+    theirs = any(is_first(system) and not found.unpublished for system, found in spaces.items())
+    study = f"the reference study ({reference.STUDY})"
+    told = [f"Rows …{scores.PUBLISHED}: the configuration of {study}."]
+    others = [f"{rows}: {'it' if theirs else study} has no such system; usual defaults or ours."]
+    return " ".join(told * theirs + others * bool(rows))
 
 
-def caption(corpus: Row, splits: Row, tables: scores.Tables) -> str:
-    """Say what the numbers are of: corpus, clips, protocol, seeds, intervals, ties."""
+def caption(corpus: Row, splits: Row, tables: scores.Tables, *, ties: bool = True) -> str:
+    """Say what the numbers are of: corpus, clips, protocol, seeds, intervals; ties, where it has them."""
     row = tables.leaderboard[0]
     return (
         f"{corpus_words(corpus)}; {protocol_words(splits)}, {_count(row['n_folds'], 'fold')}, "
-        f"mean over {_count(row['n_seeds'], 'seed')}; {interval_words(tables.interval)}."
+        f"mean over {_count(row['n_seeds'], 'seed')}; {interval_words(tables.interval, ties=ties)}."
     )
 
 
@@ -283,14 +296,14 @@ def protocol_words(splits: Row) -> str:
     return f"{splits['protocol']}{diagnostic}"
 
 
-def interval_words(interval: Row) -> str:
+def interval_words(interval: Row, *, ties: bool = True) -> str:
     """Say how intervals and ties were made, or why there are none."""
+    letters = "; systems that share a letter are not shown to differ (sign flips over speakers, Holm)"
     if interval["reason"]:
         return f"no intervals or ties: {interval['reason']}"
     return (
         f"[{interval['level']:.0%} intervals]: {interval['method']}, {interval['speakers']} speakers, "
-        f"{interval['resamples']:,} resamples, seed {interval['seed']}; systems sharing a letter do not "
-        "differ (sign flips over speakers, Holm)"
+        f"{interval['resamples']:,} resamples, seed {interval['seed']}{letters if ties else ''}"
     )
 
 
@@ -326,8 +339,8 @@ def _below(rows: Sequence[Row], others: Sequence[Published]) -> list[Below]:
     sources = list(dict.fromkeys(known))
     lines = [_beside(f"{row['system']} (here)", _fold_means(row)) for row in rows if row["rank"]]
     for other, source in zip(systems, known, strict=True):
-        lines.append(_beside(f"{other.system} [{sources.index(source) + 1}]", other.values))
-    notes = [f"[{number}] {source}" for number, source in enumerate(sources, 1)]
+        lines.append(_beside(f"{other.system} ({ascii_lowercase[sources.index(source)]})", other.values))
+    notes = [f"({letter}) {source}" for letter, source in zip(ascii_lowercase, sources, strict=False)]
     notes.insert(0, f"{BESIDE}.")
     notes += [other.note for other in others if other.kind == "note"]
     return [Below("Published, and means over folds", lines, notes)]
@@ -343,7 +356,7 @@ def _beside(name: str, values: Mapping[str, Any]) -> list[str]:
 
 
 def _fold_means(row: Row) -> Row:
-    return {name: row.get(f"{name}_fold_mean") for name in _SHOWN}
+    return {name: row.get(f"{name}_fold_mean", row.get(name)) for name in _SHOWN}  # AUC is a mean over folds
 
 
 def _published_markdown(rows: Sequence[Row], others: Sequence[Published]) -> str:

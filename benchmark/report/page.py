@@ -42,6 +42,7 @@ class Sheet:
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     folded: bool = False  # behind its title until opened
+    sortable: bool = True
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ def _hash(content: str) -> str:
 
 def table(sheet: Sheet) -> str:
     """Return a table under its title."""
-    content = _table(sheet.title, sheet.header, sheet.rows)
+    content = _table(sheet.title, sheet.header, sheet.rows, sheet.sortable)
     title = escape(sheet.title)
     note = f'<p class="quiet">{escape(sheet.note)}</p>' if sheet.note else ""
     if sheet.folded:
@@ -164,12 +165,13 @@ def table(sheet: Sheet) -> str:
     return f'<h3 id="{sheet.anchor}">{title}</h3>{note}{content}'
 
 
-def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], sortable: bool = True) -> str:
     head = "".join(f'<th scope="col">{escape(cell)}' for cell in header)
     body = "\n".join("<tr>" + "".join(map(_cell, row)) for row in rows)
+    kind = ' class="sortable"' if sortable else ""
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(title)}">'
-        f'<table class="sortable"><thead><tr>{head}</thead><tbody>{body}</tbody></table></div>'
+        f"<table{kind}><thead><tr>{head}</thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -280,7 +282,7 @@ def _protocol(known: Evidence) -> str:
         "Split fingerprint": splits["fingerprint"],
         "Budget": f"{study['trials']} trials started a system and fold, sampler {study.get('sampler', '')}, "
         f"{study['inner_folds']} inner folds, {study['seeds']} seeds a refit",
-        "Test parts opened": ""
+        "Test parts opened": f"not known: no {OPENINGS} is beside the bundle"
         if known.openings is None
         else f"{known.openings} times, a fold at a time, by the studies of this results folder ({OPENINGS})",
         "Machine": ", ".join(
@@ -308,11 +310,15 @@ def bibtex(corpus: Mapping[str, Any], *studies: Mapping[str, Any]) -> str:
         told.append(f"bundle {study['name']}" + (f", study {digest[:16]}" if digest else ""))
     where = "; ".join(told)
     doi = f",\n  doi = {{{corpus['doi']}}}" if corpus.get("doi") else ""
+    known = re.match(r"(?P<author>[^()]+) \((?P<year>\d{4})\),? (?P<published>.+)", corpus["citation"])
+    author, year, published = known.groups() if known else ("", "", corpus["citation"])
+    who = f"  author = {{{{{latex_text(author)}}}}},\n  year = {{{year}}},\n" if known else ""
     return (
-        "@software{serbench,\n  author = {{serbench authors}},\n  title = {serbench},\n"
+        "@misc{serbench,\n  author = {{serbench authors}},\n  title = {serbench},\n"
         f"  version = {{{__version__}}},\n  note = {{{latex_text(where)}}}\n}}\n\n"
-        f"@misc{{{corpus['name']},\n  title = {{{latex_text(corpus['title'])}}},\n"
-        f"  howpublished = {{{latex_text(corpus['citation'])}}}{doi}\n}}\n"
+        f"@misc{{{corpus['name']},\n{who}  key = {{{corpus['name']}}},\n"
+        f"  title = {{{latex_text(corpus['title'])}}},\n"
+        f"  howpublished = {{{latex_text(published)}}}{doi}\n}}\n"
     )
 
 

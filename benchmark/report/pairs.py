@@ -22,19 +22,26 @@ _BESIDE = (
 )
 
 
-def sheets(pairs: Sequence[Row]) -> list[Sheet]:
-    """Return the tables of the page, from rows of `scores.PAIR_COLUMNS`; none without an interval."""
+def sheets(pairs: Sequence[Row], order: Sequence[str]) -> list[Sheet]:
+    """Return the tables of the page, from rows of `scores.PAIR_COLUMNS`; none without an interval.
+
+    Args:
+        order: of the systems, as in the leaderboard.
+    """
     if not pairs or pairs[0]["lo"] is None:
         return []
     return [
-        Sheet("pair-matrix", "Every two systems, as a matrix", _MATRIX, *matrix(pairs)),
+        Sheet(
+            "pair-matrix", "Every two systems, as a matrix", _MATRIX, *matrix(pairs, order), sortable=False
+        ),
         Sheet("pair-beside", "Every two systems, beside the tests", _BESIDE, *beside(pairs), folded=True),
     ]
 
 
-def matrix(pairs: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
-    """Return header and cells: a row and a column a system, in the order of the pairs."""
-    systems = list(dict.fromkeys(pair[end] for pair in pairs for end in ("system_a", "system_b")))
+def matrix(pairs: Sequence[Row], order: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells: a row and a column a system that was tested, in the leaderboard's order."""
+    tested = {pair[end] for pair in pairs for end in ("system_a", "system_b")}
+    systems = [system for system in order if system in tested]
     told = {}
     for pair in pairs:
         one, other = pair["system_a"], pair["system_b"]

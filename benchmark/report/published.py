@@ -43,7 +43,9 @@ class Published:
         told = [
             f"{name.upper() if name == 'uar' else name} {100 * v:.1f} %" for name, v in self.values.items()
         ]
-        return f"{self.system}: {', '.join(told)} ({self.reference}); {self.caveat}"
+        return (
+            f"{self.system[:1].upper()}{self.system[1:]}: {', '.join(told)} ({self.reference}); {self.caveat}"
+        )
 
 
 def read(path: Path = FILE) -> list[Published]:

@@ -86,13 +86,14 @@ def _inflation(folder: Path) -> str:
     honest, random = _searched(folder / FIRST), _searched(folder / RANDOM)
     told = ", ".join(
         f"{system} {_points(random[system]['uar'])} instead of {_points(honest[system]['uar'])} "
-        f"(+{_points(random[system]['uar'] - honest[system]['uar'])} points)"
+        f"({100 * (random[system]['uar'] - honest[system]['uar']):+.1f})"
         for system in honest
         if system in random
     )
     return (
         f"`{RANDOM}` does not measure how well a model recognises the emotions of people it has not heard: "
-        f"training and test clips share speakers and sentences. There the same searches give {told} % UAR. "
+        f"training and test clips share speakers. There the same searches give, in % UAR (difference, before "
+        f"rounding): {told}. "
         "It stands here as a diagnostic, because part of the literature reports it."
     )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmark import audit, bundle, restore, space
 from benchmark.files import differences, read_csv, read_json
 from benchmark.report import lineage, whole
-from benchmark.schema import digest, study_digest
+from benchmark.schema import SerbenchError, digest, study_digest
 
 ENVIRONMENT = ("commit", "code_digest", "python", "packages")
 
@@ -18,6 +18,12 @@ ENVIRONMENT = ("commit", "code_digest", "python", "packages")
 def sources(folder: Path) -> list[str]:
     """Return one line a problem of what tables are made of: nothing is rebuilt from a bundle that has one."""
     return bundle.verify(folder) + whole.problems(folder) + lineage.problems(folder)
+
+
+def refuse(folder: Path, found: Sequence[str], done: str) -> None:
+    """Raise SerbenchError with the first of the problems that were found; `done`: what was not done."""
+    if found:
+        raise SerbenchError(f"{folder} does not verify, so nothing was {done}: {found[0]}")
 
 
 def problems(folder: Path) -> list[str]:

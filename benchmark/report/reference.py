@@ -22,6 +22,7 @@ from benchmark.scores import PUBLISHED
 
 Row = Mapping[str, Any]
 FILE = Path(__file__).with_name("reference.csv")
+STUDY = "Sachar, Le and Benyshai, CS231N project report"
 CORPUS, PROTOCOL = "ravdess", "random-80-20"
 SHARES = ("recall", "precision", "f1")
 COLUMNS = (
@@ -32,7 +33,7 @@ COLUMNS = (
       for kind, end in (("", ""), ("reference_", ""), ("", "_difference"))),
 )  # fmt: skip
 ABOUT = (
-    "Beside the reference study's per-class tables (Sachar, Le and Benyshai, CS231N project report): theirs "
+    f"Beside the reference study's per-class tables ({STUDY}): theirs "
     "are of one random split with 81 test clips, [95 %] by Wilson's score interval of each recall; a "
     "difference is ours less theirs, in points, its interval after Newcombe (1998), method 10, from theirs "
     "and ours over test speakers. Neither ranked nor tested."

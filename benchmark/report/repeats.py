@@ -24,7 +24,7 @@ def rows(leaderboard: Sequence[Row]) -> list[dict[str, Any]]:
     searches: dict[str, list[Row]] = {}
     for row in leaderboard:
         system = searched_system(row["system"])
-        if row["system"] != system:
+        if row["system"] != system and row["trials"] is not None:  # not of one from elsewhere
             searches.setdefault(system, []).append(row)
     out = [_row(system, own) for system, own in searches.items() if len(own) > 1]
     return sorted(out, key=lambda row: -row["uar"])

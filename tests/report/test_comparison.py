@@ -371,6 +371,21 @@ def test_the_committed_comparison_is_what_its_bundles_say(tmp_path):
         assert list(files.differences(name, *sides)) == []
 
 
+def test_no_search_of_a_system_is_ranked_above_another_in_whichever_bundle_it_ran(tmp_path):
+    spaces = {"svm": "s", "mlp": "m"}
+    make_bundle(tmp_path, name="once", digests={"study": "1", "spaces": spaces})
+    numbered = {f"{name}.{n}": value for name, value in spaces.items() for n in (1, 2)}
+    systems = {"svm.1": 2.0, "svm.2": 0.7, "mlp.1": 1.0, "mlp.2": 0.8}
+    make_bundle(tmp_path, name="thrice", systems=systems, digests={"study": "2", "spaces": numbered})
+    known = comparison.read([tmp_path / name for name in ("once", "thrice")])
+    (group,) = comparison.compare(known).groups
+    rank = {(row["bundle"], row["system"]): row["rank"] for row in group.rows if row["rank"]}
+    assert {rank["once", "svm"], rank["thrice", "svm.1"], rank["thrice", "svm.2"]} == {1}
+    assert {rank["once", "mlp"], rank["thrice", "mlp.1"], rank["thrice", "mlp.2"]} == {4}
+    pairs = {frozenset(pair[f"system_{side}"][:3] for side in "ab") for pair in group.pairwise}
+    assert pairs == {frozenset({"svm", "mlp"})} and len(group.pairwise) == 9
+
+
 def test_one_study_is_not_ranked_twice(root, tmp_path):
     again = make_bundle(tmp_path, name="again", digests={"study": "d1"})
     other = make_bundle(tmp_path, name="other", digests={"study": "d1"})

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from helpers import change, make_bundle, make_corpus, make_random_split, reseal
+from helpers import SPACE, change, make_bundle, make_corpus, make_random_split, reseal
 
 from benchmark import bundle, files
 from benchmark.cli import main
@@ -66,9 +66,8 @@ def test_fields_cells_and_systems_that_differ_are_listed(root, tmp_path, capsys)
 
 
 def test_an_edited_search_space_is_named_by_its_parameter(tmp_path):
-    text = "family: svm\nsearch:\n  C: {type: float, low: 1, high: %d}\n"
     for name, high in (("a", 9), ("b", 99)):
-        make_bundle(tmp_path, name=name, spaces={"svm": text % high})
+        make_bundle(tmp_path, name=name, spaces={"svm": SPACE.replace("high: 9", f"high: {high}")})
     found = diff.diff(tmp_path / "a", tmp_path / "b")
     assert {"field": "spaces: svm: search: C: high", "a": 9, "b": 99} in found["study"]
 

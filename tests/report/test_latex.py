@@ -98,6 +98,16 @@ def test_a_column_of_numbers_is_aligned_at_the_point():
     assert table.startswith(r"% needs in the preamble: \usepackage{booktabs,graphicx,siunitx}")
 
 
+@pytest.mark.parametrize("kind", ["article", "IEEEtran"])
+def test_signs_that_tex_lacks_are_told_by_their_names(tmp_path, kind):
+    caveat = "≥ 100 h, β = ½, “naïve” „Ärger“ – 模型 « Đ » ± · → ∞ №"
+    table = formats.latex(["System", "UAR"], [["svm", "+1.5"]], caveat)
+    assert (
+        r"\ensuremath{\geq} 100 h, \ensuremath{\beta}" in table and "{[}cjk unified ideograph-6a21]" in table
+    )
+    compile_tables(tmp_path, [table], kind)
+
+
 def test_a_table_without_a_row_is_a_table_too():
     assert r"\begin{tabular}{l l}" in formats.latex(["a", "b"], [], "Caption", "A label: &")
     assert r"\label{tab:a-label}" in formats.latex(["a", "b"], [], "Caption", "A label: &")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers import make_bundle, rebuilt
+from helpers import SPACE, change, make_bundle, rebuilt
 
 from benchmark import files
 from benchmark.report import leaderboard, lineage
@@ -46,7 +46,8 @@ def test_a_forged_number_is_named_where_it_stands(made, file, old, new, named):
 
 
 def test_a_space_that_is_not_the_study_s_is_named(tmp_path):
-    made = make_bundle(tmp_path, spaces={"svm": "family: svm\n"})
+    made = make_bundle(tmp_path, spaces={"svm": SPACE}, seal=False)
+    change(made / "searches/svm/fold-1/space.yaml", "high: 9", "high: 8")
     problems = lineage.problems(made)
     assert (
         problems[0] == "searches/svm/fold-1/space.yaml: must be the space of svm in study.yaml, but differs"

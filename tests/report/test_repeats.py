@@ -76,3 +76,11 @@ def test_the_card_shows_the_spread_first_and_asks_of_systems(tmp_path):
     assert "Which of `svm`, `mlp` recognises" in card and "with another seed" not in card
     assert "`svm`" not in card.partition("Not run, of what")[2].partition("\n")[0]
     assert "that of searches stands in `repeats.md`" in card
+
+
+def test_a_system_from_elsewhere_is_no_search(tmp_path):
+    tables = bundle.tables(make_bundle(tmp_path, systems={"svm.1": 2.0, "svm.2": 1.0}))
+    rows = [row | {"trials": None, "pretraining": "external"} for row in tables.leaderboard]
+    elsewhere = [row | {"system": row["system"].replace("svm", "wav2vec2")} for row in rows]
+    (found,) = repeats.rows([*tables.leaderboard, *elsewhere, rows[0] | {"system": "svm.3"}])
+    assert (found["system"], found["searches"]) == ("svm", 2)

@@ -49,7 +49,7 @@ def forest(groups: Mapping[str, Sequence[Row]], level: float | None) -> Drawing:
                     row["tie_group"] or "", (1, place), xycoords=("axes fraction", "data"), xytext=(3, 0),
                     textcoords="offset points", va="center", annotation_clip=False,
                 )  # fmt: skip
-                labels.append(row["system"])
+                labels.append(style.short(row["system"]))
         places = [place for place, label in enumerate(labels) if label]
         axes.set_yticks(places, [labels[place] for place in places])
         axes.set_ylim(lines - 0.5, -0.7)

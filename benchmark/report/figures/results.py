@@ -12,6 +12,7 @@ from benchmark.report.figures import style
 from benchmark.report.figures.style import Drawing
 from benchmark.scores import Run
 
+FEW = 0.01  # of the predictions, below which a bin of the reliability diagram says little
 Row = Mapping[str, Any]
 NAMED = 32  # speakers; with more of them only their order is shown
 
@@ -35,7 +36,7 @@ def forest(leaderboard: Sequence[Row], level: float | None) -> Drawing:
                 letters, (1, place), xycoords=("axes fraction", "data"), xytext=(3, 0),
                 textcoords="offset points", va="center", annotation_clip=False,
             )  # fmt: skip
-        axes.set_yticks(range(len(rows)), [row["system"] for row in rows])
+        axes.set_yticks(range(len(rows)), [style.short(row["system"]) for row in rows])
         axes.invert_yaxis()
         style.percent_axis(axes.xaxis, f"test UAR, %{f', {level:.0%} interval' if level else ''}")
     told = "; ".join(
@@ -127,7 +128,10 @@ def speakers(systems: Sequence[str], runs: Sequence[Run], classes: int) -> Drawi
 
 
 def reliability(system: str, runs: Sequence[Run]) -> Drawing:
-    """Draw how often the top label was right, by how sure the model was: 15 equal bins, as in ECE."""
+    """Draw how often the top label was right, by how sure the model was: 15 equal bins, as in ECE.
+
+    Bins of few predictions are crosses apart from the line.
+    """
     truth = np.concatenate([run.truth for run in runs])
     p = np.concatenate([run.probabilities for run in runs])
     sure, right = p.max(1), p.argmax(1) == truth
@@ -141,9 +145,10 @@ def reliability(system: str, runs: Sequence[Run]) -> Drawing:
             rows.append(limits | {"predictions": int(own.sum())} | means)
     with style.canvas(2.9, 2, sharex=True, height_ratios=(3, 1)) as (figure, (upper, lower)):
         upper.plot([0, 100], [0, 100], "--", color=style.GREY, linewidth=0.8)
-        upper.plot(
-            [r["confidence"] for r in rows], [r["accuracy"] for r in rows], "o-", color=style.COLOURS[0]
-        )
+        many = [row for row in rows if row["predictions"] >= FEW * len(truth)]
+        for part, look in ((many, "o-"), ([row for row in rows if row not in many], "x")):
+            at = [row["confidence"] for row in part], [row["accuracy"] for row in part]
+            upper.plot(*at, look, color=style.COLOURS[0] if part is many else style.GREY, markersize=4)
         style.percent_axis(upper.yaxis, "right, %")
         middles = [(row["from"] + row["to"]) / 2 for row in rows]
         share = [100 * row["predictions"] / len(truth) for row in rows]
@@ -154,7 +159,8 @@ def reliability(system: str, runs: Sequence[Run]) -> Drawing:
     gap = sum(row["predictions"] * (row["accuracy"] - row["confidence"]) for row in rows) / len(truth)
     alt = (
         f"Reliability diagram of {system} over all folds and seeds: share of right labels against the "
-        f"probability of the top label. On average the model is "
+        f"probability of the top label; crosses: bins with less than {FEW:.0%} of the predictions. "
+        f"On average the model is "
         f"{abs(gap):.1f} points too {'sure' if gap < 0 else 'unsure'}."
     )
     return Drawing(f"reliability-{system}", f"Reliability of {system}", alt, rows, figure)

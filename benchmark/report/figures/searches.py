@@ -42,11 +42,14 @@ def budget(system: str, searches: Sequence[Search], test: float, sampler: str) -
                 for cells in zip(x, mean, low, high, strict=True):
                     row = dict(zip(("x", "mean", "low", "high"), map(float, cells), strict=True))
                     rows.append({"against": unit, "search": kind, **row})
-            end = max((row["x"] for row in rows if row["against"] == unit), default=1.0)
-            axes.plot(end, 100 * test, "D", color="black", label="selected, on test speakers", zorder=5)
+            own = (row["x"] for row in rows if (row["against"], row["search"]) == (unit, sampler))
+            end = max(own, default=1.0)
+            # at the end of the search that selected it, whatever the other one took
+            axes.plot(end, 100 * test, "D", color="black", label="selected: its test UAR", zorder=5)
             rows.append({"against": unit, "search": "test", "x": end, "mean": 100 * test})
-            style.percent_axis(axes.yaxis, "best UAR, %")
+            style.percent_axis(axes.yaxis, "inner UAR so far, %")
             axes.set_xlabel("trials" if unit == "trials" else "CPU hours of one fold")
+        panels[0].fill_between([], [], [], color=style.GREY, alpha=0.3, linewidth=0, label="range over folds")
         style.legend(figure, panels[0])
     alt = (
         f"Best inner-validation UAR so far of {system} against trials and CPU hours, mean and range over "
@@ -94,7 +97,7 @@ def curves(
     rows = [*_selected_steps(searches), *_final_steps(finals)]
     if not any(row["lr"] is not None for row in rows):
         return None
-    shown = [("score", "UAR, %"), ("loss", "training loss"), ("lr", "learning rate")]
+    shown = [("score", "inner UAR, %"), ("loss", "training loss"), ("lr", "learning rate")]
     kinds = {"selected trial": style.COLOURS[0], "refit, mean over seeds": style.COLOURS[1]}
     with style.canvas(4.3, 3, sharex=True) as (figure, panels):
         for axes, (key, label) in zip(panels, shown, strict=True):
@@ -254,7 +257,7 @@ def parallel(system: str, searches: Sequence[Search]) -> Drawing | None:
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.plot([], [], color=style.COLOURS[1], linewidth=1.2, label="selected, one a fold")
-        axes.plot([], [], color=colormaps[style.MAP](0.75), linewidth=1.2, label="others, brighter: higher")
+        axes.plot([], [], color=colormaps[style.MAP](0.75), linewidth=1.2, label="others, coloured by score")
         style.legend(figure, axes)
     rows = [
         {"fold": fold, "number": trial["number"], "score": float(trial["score"])}
@@ -264,7 +267,7 @@ def parallel(system: str, searches: Sequence[Search]) -> Drawing | None:
     ]
     alt = (
         f"Parallel coordinates of {len(trials)} of {complete} complete trials of {system} over {len(names)} "
-        f"hyperparameters; brighter lines scored higher, {scores.min():.1f} to {scores.max():.1f} percent "
+        f"hyperparameters; lines are coloured by score, {scores.min():.1f} to {scores.max():.1f} percent "
         "inner-validation UAR; the selected trial of each fold in another colour."
     )
     return Drawing(f"parallel-{system}", f"Trials of {system}", alt, rows, figure)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 3.35  # inches: one column of a two-column paper
+LONGEST = 32  # characters of a name beside an axis
 DPI = 200
 PALETTE = 96  # colours of a PNG
 # Okabe and Ito 2008, dark first; yellow is left out, which white paper swallows.
@@ -61,6 +62,14 @@ def canvas(height: float, rows: int = 1, **options: Any) -> Iterator[tuple[Figur
         yield figure, figure.subplots(rows, 1, **options)
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once, not again for each file
+        for axes in figure.axes:  # beside long names, a label is wider than its axis
+            if axes.xaxis.label.get_window_extent().x1 > figure.bbox.x1:
+                axes.set_xlabel(axes.get_xlabel(), loc="right")
+
+
+def short(name: str) -> str:
+    """Return a name as an axis has room for it: of a long one, its two ends."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2 - 1]}…{name[-LONGEST // 2 :]}"
 
 
 def png(drawing: Drawing) -> bytes:
