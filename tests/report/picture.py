@@ -14,7 +14,7 @@ from pathlib import Path
 from browser import Browser
 from PIL import Image
 
-WIDTH, HEAD, FIGURES = 1280, 608, 352  # pixels
+WIDTH, HEAD, FIGURES = 1280, 624, 352  # pixels
 COLOURS = 64
 
 
