@@ -132,7 +132,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--out", type=Path, help="of a comparison (default: results/comparisons/A-vs-B, by their names)"
     )
-    command = add("verify", "recompute every number and checksum of a bundle")
+    command = add("verify", "recompute every number and checksum of a bundle, or a comparison")
     command.add_argument("bundle", type=Path)
     command = add("audit", "leakage audit of anyone's split")
     command.add_argument("--manifest", type=Path, required=True, help="CSV: speaker, label, id or path")
@@ -352,11 +352,15 @@ def run_import(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run_verify(args: argparse.Namespace) -> dict[str, Any]:
-    """Recompute a bundle; exit status 1 where anything differs."""
+    """Recompute a bundle or a comparison of some; exit status 1 where anything differs."""
     from benchmark import bundle, rebuild
+    from benchmark.report import comparison_files
 
-    bundle.require(args.bundle)
-    verdict = rebuild.check(args.bundle)
+    if (args.bundle / "comparison.json").exists():
+        verdict = comparison_files.check(args.bundle)
+    else:
+        bundle.require(args.bundle)
+        verdict = rebuild.check(args.bundle)
     if not args.json:
         print(*verdict.problems, f"{args.bundle}: {verdict}", sep="\n")
     args.status = 1 if verdict.problems else 0

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from benchmark import scores
-from benchmark.files import csv_text, json_text, write_texts
+from benchmark import bundle, scores
+from benchmark.files import csv_text, json_text, read_json, write_texts
 from benchmark.report import figures, formats, leaderboard, page, paired
-from benchmark.report.comparison import SIDES, Comparison, Group, Inflation, budget
+from benchmark.report.comparison import SIDES, Comparison, Group, Inflation, budget, compare, read
 from benchmark.report.figures import comparison as drawn
 from benchmark.report.formats import Below, chance, percent, points
+from benchmark.report.leaderboard import Verdict
 from benchmark.report.page import Picture, Sheet
 from benchmark.schema import SCHEMA_VERSION, UsageError
 
@@ -33,31 +34,58 @@ def write(found: Comparison, out: Path) -> dict[str, Any]:
     """
     if (out / "study.yaml").exists():
         raise UsageError(f"{out} must not be a bundle, but has a study.yaml: name another folder with --out")
-    name, content = out.resolve().name, _content(found)
-    texts = {
-        "comparison.csv": csv_text(("group", "bundle", *scores.COLUMNS), _numbered(found, "rows")),
-        "pairwise.csv": csv_text(
-            ("group", *_PAIR_ENDS, *scores.PAIR_COLUMNS[2:]), _numbered(found, "pairwise")
-        ),
-        "comparison.json": json_text(content),
-        "comparison.md": _markdown(found, name),
-        "comparison.tex": _latex(found, name),
-    }
-    if found.inflation:
-        columns = (*(f"{side}_bundle" for side in SIDES), *paired.columns(SIDES))
-        texts["inflation.csv"] = csv_text(columns, _inflation_rows(found))
+    name, texts = out.resolve().name, _texts(found, out.resolve().name)
     made: dict[str, str | bytes] = {**texts}
     pictures = []
     for drawing in _drawings(found):
         png = figures.png(drawing)
         made |= {f"figures/{drawing.name}.png": png, f"figures/{drawing.name}.pdf": figures.pdf(drawing)}
         pictures.append(Picture(drawing.name, drawing.title, drawing.alt, png, drawing.rows))
-    made["comparison.html"] = _page(found, name, pictures, texts["comparison.tex"])
+    made["comparison.html"] = _page(found, name, page.figures(pictures), texts["comparison.tex"])
     write_texts(out, made)
     for old in (*out.glob("figures/*"), out / "inflation.csv"):  # of another comparison of this name
         if old.relative_to(out).as_posix() not in made:
             old.unlink(missing_ok=True)
-    return content
+    return _content(found)
+
+
+def check(folder: Path) -> Verdict:
+    """Check the bundles of a comparison, which lie beside `comparisons`, then make it again and compare.
+
+    Raises:
+        UsageError: a bundle is not there. SerbenchError: one does not verify.
+    """
+    folder = folder.resolve()
+    names = [about["bundle"] for about in read_json(folder / "comparison.json")["bundles"]]
+    found = compare(read([folder.parent.parent / name for name in names]))
+    texts, problems = _texts(found, folder.name), list[str]()
+    cells = leaderboard.compare(folder, texts, problems)
+    with bundle.noting(problems, "comparison.html"):
+        problems += page.problems(
+            folder / "comparison.html",
+            lambda drawn: _page(found, folder.name, drawn, texts["comparison.tex"]),
+        )
+    known = {*texts, "comparison.html"}
+    added = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    problems += [f"added: {name}" for name in sorted(added) if name not in known and name[:8] != "figures/"]
+    return Verdict(problems, len(texts) + 1, cells)
+
+
+def _texts(found: Comparison, name: str) -> dict[str, str]:
+    """Return every file but figures and page, path → text."""
+    texts = {
+        "comparison.csv": csv_text(("group", "bundle", *scores.COLUMNS), _numbered(found, "rows")),
+        "pairwise.csv": csv_text(
+            ("group", *_PAIR_ENDS, *scores.PAIR_COLUMNS[2:]), _numbered(found, "pairwise")
+        ),
+        "comparison.json": json_text(_content(found)),
+        "comparison.md": _markdown(found, name),
+        "comparison.tex": _latex(found, name),
+    }
+    if found.inflation:
+        columns = (*(f"{side}_bundle" for side in SIDES), *paired.columns(SIDES))
+        texts["inflation.csv"] = csv_text(columns, _inflation_rows(found))
+    return texts
 
 
 def text(found: Comparison) -> str:
@@ -274,7 +302,7 @@ def _named(row: Row, group: Group) -> str:
     return f"{row['system']} ({row['bundle']})" if twice else row["system"]
 
 
-def _page(found: Comparison, name: str, pictures: Sequence[Picture], source: str) -> str:
+def _page(found: Comparison, name: str, drawn: str, source: str) -> str:
     rules = []
     for number, group in enumerate(found.groups, 1):
         note = " ".join(filter(None, [_stands_apart(group), _of(group)]))
@@ -289,7 +317,7 @@ def _page(found: Comparison, name: str, pictures: Sequence[Picture], source: str
             for n, one in enumerate(found.inflation, 1)
         ]
         sections["Inflation"] = page.section("Inflation", "".join(map(page.table, sheets)))
-    sections["Figures"] = page.figures(pictures)
+    sections["Figures"] = drawn
     pairs = [
         Sheet(
             f"pairs-{n}",
@@ -305,7 +333,8 @@ def _page(found: Comparison, name: str, pictures: Sequence[Picture], source: str
     where = page.table(Sheet("bundle", "Where the numbers come from", _DIGESTS, *_bundle_cells(found)))
     sections["Bundles"] = page.section("Bundles", where)
     check = (
-        "Each bundle recomputes: <code>serbench verify results/NAME</code>. This page again: "
+        "Each bundle recomputes: <code>serbench verify results/NAME</code>; so does this comparison: "
+        f"<code>serbench verify results/comparisons/{escape(name)}</code>. It again: "
         f"<code>{escape(_again(found, name))}</code>"
     )
     known = list(found.bundles.values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -53,7 +52,6 @@ PAIRS = (
     "configurations and the majority class are in no pair, nor are several searches of one system."
 )
 CORPUS = ("name", "version", "digest", "complete", "modified")  # what a table says of it
-_TOLD = 120  # characters of a line of the page that differs
 
 
 def write(folder: Path, *, pictures: bool = True) -> list[dict[str, Any]]:
@@ -159,7 +157,7 @@ def check(folder: Path) -> Verdict:
     if not bundle.is_sealed(folder) and not (folder / "leaderboard.json").exists():
         rule = "the study has not ended; finish it with --resume"
         return Verdict([f"missing: {bundle.SUMS} ({rule})"], 0, 0)
-    problems, tables, cells = recheck.sources(folder) + recheck.problems(folder), dict[str, str](), 0
+    problems, tables = recheck.sources(folder) + recheck.problems(folder), dict[str, str]()
     later: list[str] = []  # of the page: what it is made of comes first
     with bundle.noting(problems, "tables"):
         runs = bundle.read_runs(folder)
@@ -168,7 +166,14 @@ def check(folder: Path) -> Verdict:
         problems += whole.added(folder, tables)
         with bundle.noting(later, "report.html"):
             later += _page_problems(folder, scored, runs, tables)
-    for name, text in tables.items():
+    cells = compare(folder, tables, problems)
+    return Verdict(list(dict.fromkeys(problems + later)), bundle.sealed_files(folder), cells)
+
+
+def compare(folder: Path, texts: Mapping[str, str], problems: list[str]) -> int:
+    """Compare written tables with `texts`, path → text, cell by cell; return how many cells there are."""
+    cells = 0
+    for name, text in texts.items():
         if not (folder / name).exists():
             problems.append(f"{name}: not there to compare; `serbench report` makes it")
             continue
@@ -176,32 +181,14 @@ def check(folder: Path) -> Verdict:
             stored, computed = (folder / name).read_bytes().decode(), parse(name, text)
             problems += differences(name, parse(name, stored), computed)
             cells += count(computed)
-    return Verdict(list(dict.fromkeys(problems + later)), bundle.sealed_files(folder), cells)
+    return cells
 
 
 def _page_problems(
     folder: Path, tables: scores.Tables, runs: Sequence[Run], texts: Mapping[str, str]
 ) -> Iterator[str]:
-    """The page must say what its bundle says, and show the figures beside it, which are not drawn again."""
-    path = folder / "report.html"
-    pictures = {picture.name for picture in folder.glob("figures/*")}
-    if not path.exists() and not pictures:
-        return
-    stored = path.read_text(encoding="utf-8")
-    drawn = page.drawn(stored)
-    known = evidence.read(folder, tables, runs)
-    computed = page.lines(_page(known, texts, _unpublished(folder), drawn))
-    pairs = zip_longest(page.lines(stored), computed, fillvalue="")
-    differ = next(((old, new) for old, new in pairs if old != new), None)
-    if differ:
-        yield f"report.html: stored {differ[0][:_TOLD]}, recomputed {differ[1][:_TOLD]}"
-    shown = page.shown(drawn)
-    for name in sorted(pictures ^ {f"{name}.{kind}" for name in shown for kind in ("png", "pdf")}):
-        yield f"figures/{name}: " + ("not shown in report.html" if name in pictures else "not there")
-    for name, png in shown.items():
-        beside = folder / "figures" / f"{name}.png"
-        if png and beside.exists() and beside.read_bytes() != png:
-            yield f"figures/{name}.png: not the picture that report.html shows"
+    known, note = evidence.read(folder, tables, runs), _unpublished(folder)
+    return page.problems(folder / "report.html", lambda drawn: _page(known, texts, note, drawn))
 
 
 def verify(folder: Path) -> list[str]:

@@ -6,9 +6,10 @@ import base64
 import gzip
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape, unescape
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from benchmark.report.formats import latex_text
 
 LIMIT = 2_900_000  # bytes of the page: trials fill what tables and figures leave
 FIGURES = 2_400_000  # of them for figures: those after are linked
+_TOLD = 120  # characters of a line that differs
 _PLAIN = 8_000  # bytes of a figure's data, above which it is compressed
 _CSS = Path(__file__).with_name("page.css")
 _JS = Path(__file__).with_name("page.js")
@@ -135,6 +137,30 @@ def lines(text: str) -> list[str]:
     for part, without in _PASSING.items():
         text = re.sub(part, without, text, flags=re.DOTALL)
     return re.sub(r"(?=<(?:tr|td|th|h\d|p|dt|dd|li|pre|section|details))", "\n", text).splitlines()
+
+
+def problems(path: Path, make: Callable[[str], str]) -> Iterator[str]:
+    """A page must say what is made again, and show the figures beside it, which are not drawn again.
+
+    Args:
+        make: the section of the figures → the page.
+    """
+    pictures = {picture.name for picture in path.parent.glob("figures/*")}
+    if not path.exists() and not pictures:
+        return
+    stored = path.read_text(encoding="utf-8")
+    section = drawn(stored)
+    pairs = zip_longest(lines(stored), lines(make(section)), fillvalue="")
+    differ = next(((old, new) for old, new in pairs if old != new), None)
+    if differ:
+        yield f"{path.name}: stored {differ[0][:_TOLD]}, recomputed {differ[1][:_TOLD]}"
+    found = shown(section)
+    for name in sorted(pictures ^ {f"{name}.{kind}" for name in found for kind in ("png", "pdf")}):
+        yield f"figures/{name}: " + (f"not shown in {path.name}" if name in pictures else "not there")
+    for name, png in found.items():
+        beside = path.parent / "figures" / f"{name}.png"
+        if png and beside.exists() and beside.read_bytes() != png:
+            yield f"figures/{name}.png: not the picture that {path.name} shows"
 
 
 def _head(name: str, css: str, js: str) -> str:

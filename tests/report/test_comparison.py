@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import CONTRAST, Reader
-from helpers import make_bundle, make_corpus, make_random_split
+from helpers import change, make_bundle, make_corpus, make_random_split
 
 from benchmark import bundle, files, statistics
 from benchmark.cli import main
@@ -357,18 +358,31 @@ def test_committed_bundles_have_the_same_numbers_by_both_ways():
 
 
 @pytest.mark.slow
-def test_the_committed_comparison_is_what_its_bundles_say(tmp_path):
+def test_the_committed_comparison_is_what_its_bundles_say():
     committed = ROOT / "results" / "comparisons" / "random-vs-speaker-independent"
-    again = tmp_path / committed.name
-    known = comparison.read([ROOT / "results" / name for name in (RANDOM, HONEST)])
-    comparison_files.write(comparison.compare(known), again)
-    texts = sorted(
-        path.name for path in committed.iterdir() if path.suffix in (".csv", ".json", ".md", ".tex")
-    )
-    assert len(texts) == 6
-    for name in texts:
-        sides = (files.parse(name, (place / name).read_text()) for place in (committed, again))
-        assert list(files.differences(name, *sides)) == []
+    verdict = comparison_files.check(committed)
+    assert verdict.problems == [] and verdict.files == 7 and verdict.cells > 500
+
+
+def test_a_changed_comparison_is_named_by_verify(root, tmp_path, capsys):
+    for name in ("honest", "random"):
+        shutil.copytree(root / name, tmp_path / name)
+    out = tmp_path / "comparisons" / "both"
+    bundles = [str(tmp_path / name) for name in ("honest", "random")]
+    assert main(["report", *bundles, "--out", str(out)]) == 0
+    assert main(["verify", str(out)]) == 0
+    assert re.search(r"both: verified: 7 files, [0-9,]+ cells", capsys.readouterr().out)
+    change(out / "inflation.csv", "svm,", "svn,")
+    change(out / "comparison.html", "<h1>both", "<h1>booth")
+    (out / "more.txt").write_text("")
+    (out / "figures/forest.png").write_bytes(b"x")
+    assert main(["verify", str(out)]) == 1
+    said = capsys.readouterr().out
+    for line in ("inflation.csv: ", "comparison.html: stored <h1>booth", "added: more.txt",
+                 "figures/forest.png: not the picture that comparison.html shows"):  # fmt: skip
+        assert line in said
+    shutil.rmtree(tmp_path / "random")
+    assert main(["verify", str(out)]) == 2 and "must be a bundle, but is not there" in capsys.readouterr().err
 
 
 def test_no_search_of_a_system_is_ranked_above_another_in_whichever_bundle_it_ran(tmp_path):
