@@ -377,12 +377,12 @@ def test_any_number_of_frames(frames, stride):
 
 
 def test_the_last_block_gives_the_tokens_of_a_whole_block():
-    last, x = shaken(tiny()).blocks[-1], torch.randn(2, 50, 192)
+    last, x = shaken(tiny()).double().blocks[-1], torch.randn(2, 50, 192, dtype=torch.float64)
     short, whole = last(x), Block.forward(last, x)[:, :2]
-    torch.testing.assert_close(short, whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(short, whole, atol=1e-12, rtol=0)
     parameters = list(last.parameters())
     own, full = (torch.autograd.grad(y.square().sum(), parameters) for y in (short, whole))
-    torch.testing.assert_close(own, full, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(own, full, atol=1e-10, rtol=1e-10)
 
 
 def test_the_last_block_drops_as_the_others_do():
