@@ -15,8 +15,9 @@ from benchmark.report.leaderboard import Verdict
 def check(folder: Path) -> Verdict:
     """Check all of a bundle: its files, its tables and page, its card."""
     verdict, problems = leaderboard.check(folder), list[str]()
-    with bundle.noting(problems, "README.md"):
-        problems += card.problems(folder)
+    if verdict.cells:  # else there are no tables, which a card is made of
+        with bundle.noting(problems, "README.md"):
+            problems += card.problems(folder)
     return replace(verdict, problems=list(dict.fromkeys(verdict.problems + problems)))
 
 

@@ -96,6 +96,9 @@ def compare(bundles: Bundles) -> Comparison:
     notes = list(_code_notes(bundles))
     for group in groups:
         notes += [*_search_notes(group, bundles), *_space_notes(group, bundles)]
+        of = [_searched(row["bundle"], row["system"], bundles) for row in group.rows if row["rank"]]
+        if len(group.bundles) > 1 and len(set(of)) < len(of):
+            notes.append("Several searches of one system share the rank of their mean UAR: none is the best.")
     for name, known in bundles.items():
         if known.external:
             notes.append(f"{name}:{leaderboard.external_note(known.external)}")

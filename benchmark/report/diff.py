@@ -128,7 +128,7 @@ def text(found: Mapping[str, Any]) -> str:
         for row in found["cells"]
         if row["field"] in _SHOWN
     ]
-    both = f"Leaderboard of the {found['shared']} systems in both"
+    both = f"Leaderboard of the {found['shared']} system{'' if found['shared'] == 1 else 's'} in both"
     parts.append(_section(both, ["system", "column", *SIDES], cells))
     if len(found["cells"]) > len(cells):
         parts[-1] += f"\nand {len(found['cells']) - len(cells)} other cells, listed by --json"

@@ -392,7 +392,9 @@ def test_no_search_of_a_system_is_ranked_above_another_in_whichever_bundle_it_ra
     systems = {"svm.1": 2.0, "svm.2": 0.7, "mlp.1": 1.0, "mlp.2": 0.8}
     make_bundle(tmp_path, name="thrice", systems=systems, digests={"study": "2", "spaces": numbered})
     known = comparison.read([tmp_path / name for name in ("once", "thrice")])
-    (group,) = comparison.compare(known).groups
+    found = comparison.compare(known)
+    (group,) = found.groups
+    assert any(note.startswith("Several searches of one system share") for note in found.notes)
     rank = {(row["bundle"], row["system"]): row["rank"] for row in group.rows if row["rank"]}
     assert {rank["once", "svm"], rank["thrice", "svm.1"], rank["thrice", "svm.2"]} == {1}
     assert {rank["once", "mlp"], rank["thrice", "mlp.1"], rank["thrice", "mlp.2"]} == {4}
