@@ -356,7 +356,7 @@ def run_verify(args: argparse.Namespace) -> dict[str, Any]:
     from benchmark import bundle, rebuild
     from benchmark.report import comparison_files
 
-    if (args.bundle / "comparison.json").exists():
+    if (args.bundle / "comparison.json").exists() and not (args.bundle / "study.yaml").exists():
         verdict = comparison_files.check(args.bundle)
     else:
         bundle.require(args.bundle)

@@ -114,13 +114,12 @@ def _check_name(folder: Path, family: str) -> None:
         raise UsageError(f"--family {rule}, but got {family!r}")
     if len(family) > LONGEST:
         raise UsageError(f"--family must have at most {LONGEST} characters, but has {len(family)}")
-    systems = {place.name.casefold() for place in folder.glob("runs/*")}
-    searches = set(map(searched_system, bundle.read_study(folder)["systems"]))
-    if searched_system(family) in searches - {family}:
-        rule = f"would read as a search of this study's {searched_system(family)}"
-        raise UsageError(f"--family must not end like {family!r}, which {rule}; choose another")
-    if family.casefold() in systems:
+    name, systems = family.casefold(), {place.name.casefold() for place in folder.glob("runs/*")}
+    if name in systems:
         raise UsageError(f"--family must be a new name, but the bundle has {family!r}; choose another")
+    if searched_system(name) in set(map(searched_system, bundle.read_study(folder)["systems"])):
+        rule = f"would read as a search of this study's {searched_system(name)}"
+        raise UsageError(f"--family must not be {family!r}, which {rule}; choose another")
 
 
 def _columns(sheet: Sheet) -> dict[str, str]:
@@ -222,7 +221,9 @@ def _answers(
         below = chosen != bundle.written(probabilities).argmax(1)
         if below.any():
             line, row = sheet.rows[int(below.argmax())]
-            rule = "predicted must be the class with the largest probability, of equal ones the first"
+            rule = (
+                "predicted must be the class with the largest probability in six digits, the first of equals"
+            )
             raise sheet.error(
                 f"line {line}: {rule}, but is {row[columns['predicted']]!r} ({below.sum()} such lines); "
                 "leave out the column predicted, or the probabilities"
@@ -252,7 +253,7 @@ def _probabilities(sheet: Sheet, classes: Sequence[str]) -> np.ndarray:
         line = sheet.rows[int(good.argmin())][0]
         total = values[int(good.argmin())].sum()
         cure = "write six digits, or leave them out"
-        if 99 <= total <= 101 or total < 0.9 or total > 1.1:
+        if abs(total - 1) > 0.1 or (values < 0).any():
             cure = (
                 "divide them by 100" if 99 <= total <= 101 else "these are no probabilities: leave them out"
             )

@@ -73,7 +73,7 @@ def read(path: Path, name: str) -> Sheet:
         )
     for line, cells in lines[1:]:
         if len(cells) != len(header):
-            mixed = separator == "," and len(cells) > len(header)
+            mixed = separator == "," and 1 < len(header) < len(cells)
             cure = "where decimals have a comma, separate by semicolons" if mixed else "correct it"
             rule = f"line {line} must have {len(header)} cells, but has {len(cells)}; {cure}"
             raise SerbenchError(f"{name}: {rule}")

@@ -115,12 +115,13 @@ def read_split(content: Any, name: str, corpus: Corpus, told: str) -> tuple[Spli
         raise SerbenchError(f"{told}: diagnostic must be true or false, but is {diagnostic!r}; correct it")
     find = restore.finder([{"id": clip.id, "path": clip.path} for clip in corpus.utterances])
     stated = [part.get("fold") for part in parts]
-    if len(set(map(str, stated))) < len(parts) or not all(str(number).isdecimal() for number in stated):
+    if not all(type(number) is int and number >= 0 for number in stated) or len(set(stated)) < len(parts):
         stated = list(range(1, len(parts) + 1))
-    folds = [_fold(part, int(number), corpus, find, told) for number, part in zip(stated, parts, strict=True)]
+    folds = [_fold(part, number, corpus, find, told) for number, part in zip(stated, parts, strict=True)]
     split = Split(str(about.get("protocol", name)), diagnostic, tuple(folds))
     use = {fold.number: _use(part, fold, find, told) for fold, part in zip(folds, parts, strict=True)}
-    if about.get("fingerprint") == digest(about.get("folds")):  # of this program: what is not stated is known
+    # of this program: what is not stated is known
+    if "folds" in about and about.get("fingerprint") == digest(about["folds"]):
         for number, own in audit.own_use(split).items():
             fitted, selected = use[number].fitted, use[number].selected
             use[number] = Use(
@@ -145,14 +146,13 @@ def _fold(part: Mapping[str, Any], number: int, corpus: Corpus, find: restore.Fi
     groups = [
         _ids(_names({"validation_groups": group}, "validation_groups", where), find) for group in groups
     ]
-    for name in VALIDATION:
-        apart = _side(part, name, corpus, find, where)
-        if apart:
-            both = sorted(set(apart) & set(sides["train"]))
-            if both:
-                rule = "a clip must be in training or in validation"
-                raise SerbenchError(f"{where}: {rule}, but {both[0]} is in both; make it anew")
-            sides["train"], groups = (*sides["train"], *apart), [*groups, apart]
+    beside = [apart for name in VALIDATION if (apart := _side(part, name, corpus, find, where))]
+    both = sorted(set(chain(*beside)) & set(sides["train"]))
+    if both:
+        rule = "a clip must be in training or in validation"
+        raise SerbenchError(f"{where}: {rule}, but {both[0]} is in both; make it anew")
+    sides["train"] = (*sides["train"], *dict.fromkeys(chain(*beside)))
+    groups = [*groups, *beside]
     speaker = {clip.id: clip.speaker for clip in corpus.utterances}
     test, train = (
         tuple(sorted({speaker[id_] for id_ in sides[side] if id_ in speaker})) for side in ("test", "train")
@@ -164,16 +164,21 @@ def _side(
     part: Mapping[str, Any], side: str, corpus: Corpus, find: restore.Find, where: str
 ) -> tuple[str, ...] | None:
     """Return the clips of a side, stated as such or by their speakers; None where it is not stated."""
-    if side in part:
-        return _ids(_names(part, side, where), find)
+    clips = _ids(_names(part, side, where), find) if side in part else None
     if f"{side}_speakers" not in part:
-        return None
+        return clips
     names, known = _names(part, f"{side}_speakers", where), {clip.speaker for clip in corpus.utterances}
     for name in names:
         if name not in known:
             rule = f"{side}_speakers must be speakers of the manifest, but {name!r} is none"
             raise SerbenchError(f"{where}: {rule}: {nearest(name, sorted(known))}")
-    return tuple(clip.id for clip in corpus.utterances if clip.speaker in set(names))
+    wanted, speaker = set(names), {clip.id: clip.speaker for clip in corpus.utterances}
+    if clips is not None:
+        if wanted != {speaker[id_] for id_ in clips if id_ in speaker}:
+            rule = f"{side}_speakers must be those of the clips in {side}"
+            raise SerbenchError(f"{where}: {rule}, but others are; correct it, or leave one of them out")
+        return clips
+    return tuple(id_ for id_, name in speaker.items() if name in wanted)
 
 
 def _use(part: Mapping[str, Any], fold: Fold, find: restore.Find, told: str) -> Use:
@@ -210,15 +215,22 @@ def _unknown(content: Any) -> Iterator[dict[str, Any]]:
     keys += [key for part in parts for key in part if key not in FOLD and part is not about]
     if keys:
         told = ", ".join(dict.fromkeys(map(str, keys)))
-        yield _one("stated", "not checked", f"the split states what this audit has no name for: {told}")
+        yield _one(
+            "stated", "note", f"the split states what this audit has no name for, and did not check: {told}"
+        )
+
+
+def _fingerprints(content: Mapping[str, Any], split: Split) -> set[str]:
+    """Return what a split may state: the fingerprint of its folds as they are read or as they are written."""
+    return {split.fingerprint, *([digest(content["folds"])] if "folds" in content else [])}
 
 
 def _fingerprint(content: Any, split: Split) -> dict[str, Any]:
     stated = content.get("fingerprint") if isinstance(content, Mapping) else None
     if stated is None:
         return _one("fingerprint", "note", f"the split states none; it is {split.fingerprint}")
-    if stated != (found := digest(content.get("folds"))):
-        return _one("fingerprint", "red", f"the split states {stated}, but it is {found}")
+    if stated not in _fingerprints(content, split):
+        return _one("fingerprint", "red", f"the split states {stated}, but it is {split.fingerprint}")
     return _one("fingerprint", "green", "the split is the one that its fingerprint states")
 
 

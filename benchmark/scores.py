@@ -126,7 +126,7 @@ def tables(
         rows[system] |= {"protocol": protocol} | {c: costs.get(system, {}).get(c) for c in _COSTS}
         classwise[system] = _class_rows(counts.sum(1), classes, low[first:], high[first:])
     # several searches of one system share its place: none of them is the best one
-    of = {s: searched(s) if row["trials"] is not None else s for s, row in rows.items()}
+    of = {s: (row["trials"] is not None, searched(s) if row["trials"] else s) for s, row in rows.items()}
     place = {s: mean(rows[other]["uar"] for other in rows if of[other] == of[s]) for s in rows}
     order = sorted(rows, key=lambda s: (s in external, rows[s]["trials"] is None, -place[s], s))
     ranked = [s for s in order if rows[s]["trials"] is not None]
@@ -258,7 +258,7 @@ def _class_rows(pooled: np.ndarray, classes: Sequence[str], low: np.ndarray, hig
 
 def _pairs(
     ranked: Sequence[str],
-    of: Mapping[str, str],
+    of: Mapping[str, tuple[bool, str]],
     rows: Mapping[str, Row],
     samples: Mapping[str, np.ndarray],
     by_speaker: Mapping[str, np.ndarray],

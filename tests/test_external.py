@@ -155,8 +155,8 @@ WRONG = {
     "nan": (lambda r: change(r, p_sad="nan"), "line 6: probabilities must lie in 0 to 1"),
     "another maximum": (
         lambda r: change(r, predicted="sad", p_sad="0.1", p_calm="0.8", p_angry="0.1"),
-        "predicted must be the class with the largest probability, of equal ones the first, but is 'sad' (1 "
-        "such lines)",
+        "predicted must be the class with the largest probability in six digits, the first of equals, but is "
+        "'sad' (1 such lines)",
     ),
     "=cmd": (
         lambda r: change(r, utterance_id="=cmd|' /C calc'!A0"),

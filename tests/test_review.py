@@ -76,6 +76,7 @@ def test_clips_of_one_speaker_on_both_sides_are_red_unless_it_is_declared(split,
 )  # fmt: skip
 def test_what_a_fold_states_is_looked_at(split, capsys, fold, name, said):
     speakers = {"test_speakers": ["a"], "train_speakers": ["b", "c", "d"]}
+    speakers = {key: names for key, names in speakers.items() if key.removesuffix("_speakers") not in fold}
     status, checks, _ = run(split(speakers | fold), capsys)
     assert (status, checks[name][0]) == (1, "red") and said in checks[name][1]
 
@@ -187,8 +188,8 @@ def test_what_the_audit_has_no_name_for_is_said(split, capsys):
     fold = {"test_speakers": ["a"], "train_speakers": ["b"], "devel": ["a-0"]}
     _, checks, _ = run(split(protocol="p", folds=[fold], seed=3), capsys)
     assert checks["stated"] == (
-        "not checked",
-        "the split states what this audit has no name for: seed, devel",
+        "note",
+        "the split states what this audit has no name for, and did not check: seed, devel",
     )
     folder = split(fold)
     assert cli.main(["audit", "--manifest", str(folder / "m.csv"), "--splits", str(folder / "s.json")]) == 0
@@ -237,3 +238,27 @@ def test_of_the_split_as_such_too(split, capsys):
     assert status == 1 and "line 2: speaker must be given, but is empty" in error
     rows = [f"{row},fine" for row in split.rows]  # a column that is someone else's
     assert run(split(fold, f"{HEADER},status", rows), capsys)[0] == 0
+
+
+def test_a_fingerprint_is_that_of_the_folds_and_makes_no_split_this_program_s(split, capsys):
+    ids = [row.split(",")[0].removesuffix(".wav") for row in split.rows]
+    fold = {"test": ids[:4], "train": ids[4:]}
+    _, checks, _ = run(split(**fold), capsys)
+    told = checks["fingerprint"][1].rpartition(" ")[2]
+    for content in ({**fold, "fingerprint": told}, {"folds": [fold], "fingerprint": told}):
+        status, checks, _ = run(split(**content), capsys)
+        assert (status, checks["fingerprint"][0], checks["selection"][0]) == (0, "green", "not checked")
+    status, checks, _ = run(split(**fold, fingerprint=digest(None)), capsys)
+    assert (status, checks["fingerprint"][0], checks["selection"][0]) == (1, "red", "not checked")
+
+
+def test_what_is_stated_twice_must_agree(split, capsys):
+    ids = [row.split(",")[0].removesuffix(".wav") for row in split.rows]
+    fold = {"test": ids[:4], "train": ids[4:8], "validation": ids[8:12], "dev": ids[8:12]}
+    assert run(split({**fold, "test_speakers": ["a"]}), capsys)[0] == 0
+    for twice in ({"test_speakers": ["a", "b"]}, {"val": [], "val_speakers": ["a"]}):
+        status, _, error = run(split(fold | twice), capsys)
+        assert status == 1 and "must be those of the clips in" in error and error.count("\n") == 1
+    leaky = {"fold": "1", "test_speakers": ["a"], "train_speakers": ["b", "c"], "selected_on": ["a-0"]}
+    sound = {"fold": "01", "test_speakers": ["d"], "train_speakers": ["b", "c"]}
+    assert run(split(folds=[leaky, sound]), capsys)[0] == 1

@@ -8,10 +8,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmark import bundle, scores
+from benchmark import bundle, scores, space
 from benchmark.report import evidence, leaderboard, paired, recheck
 from benchmark.report.evidence import Evidence
-from benchmark.schema import UsageError, searched_system
+from benchmark.schema import UsageError, canonical_json, searched_system
 
 Row = dict[str, Any]
 Bundles = Mapping[str, Evidence]  # name of the folder → its content
@@ -98,7 +98,8 @@ def compare(bundles: Bundles) -> Comparison:
         notes += [*_search_notes(group, bundles), *_space_notes(group, bundles)]
         of = [_searched(row["bundle"], row["system"], bundles) for row in group.rows if row["rank"]]
         if len(group.bundles) > 1 and len(set(of)) < len(of):
-            notes.append("Several searches of one system share the rank of their mean UAR: none is the best.")
+            rule = "several searches of one system share the rank of their mean UAR: none is the best."
+            notes.append(f"{group.title}: {rule}")
     for name, known in bundles.items():
         if known.external:
             notes.append(f"{name}:{leaderboard.external_note(known.external)}")
@@ -218,9 +219,18 @@ def _tables(names: tuple[str, ...], bundles: Bundles) -> tuple[scores.Tables, di
 
 
 def _searched(name: str, system: str, bundles: Bundles) -> str:
-    """Return what a system is a search of: at one budget, the same in each bundle that searched one space."""
-    space = _space(system, bundles[name])
-    return f"{searched_system(system)} in {space or name}"
+    """Return what a system is a search of: of one space in one way, the same in each bundle of a group."""
+    study = bundles[name].study
+    text, digest = study.get("spaces", {}).get(system), _space(system, bundles[name])
+    if not text or not digest:
+        return f"{searched_system(system)} in {name}"
+    digests, found = study["digests"], space.parse(text, system).of(system)
+    made = (
+        digests.get("features", {}).get(found.features),
+        digests.get("weights", {}).get(found.start_weights),
+    )
+    how = [study.get(key) for key in ("sampler", "prune")]
+    return canonical_json([searched_system(system), digest, *made, *how])
 
 
 def _inflation(independent: str, random: str, bundles: Bundles) -> Inflation | str:

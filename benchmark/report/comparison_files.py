@@ -15,7 +15,7 @@ from benchmark.report.figures import comparison as drawn
 from benchmark.report.formats import Below, chance, percent, points
 from benchmark.report.leaderboard import Verdict
 from benchmark.report.page import Picture, Sheet
-from benchmark.schema import SCHEMA_VERSION, UsageError
+from benchmark.schema import SCHEMA_VERSION, SerbenchError, UsageError
 
 Row = Mapping[str, Any]
 Table = tuple[list[str], list[list[str]]]  # header, cells
@@ -52,23 +52,48 @@ def write(found: Comparison, out: Path) -> dict[str, Any]:
 def check(folder: Path) -> Verdict:
     """Check the bundles of a comparison, which lie beside `comparisons`, then make it again and compare.
 
+    What its figures say in words and data is made again, too; their pictures are not.
+
     Raises:
-        UsageError: a bundle is not there. SerbenchError: one does not verify.
+        UsageError: a bundle is not there. SerbenchError: one does not verify, or comparison.json is none.
     """
     folder = folder.resolve()
-    names = [about["bundle"] for about in read_json(folder / "comparison.json")["bundles"]]
-    found = compare(read([folder.parent.parent / name for name in names]))
-    texts, problems = _texts(found, folder.name), list[str]()
-    cells = leaderboard.compare(folder, texts, problems)
-    with bundle.noting(problems, "comparison.html"):
-        problems += page.problems(
-            folder / "comparison.html",
-            lambda drawn: _page(found, folder.name, drawn, texts["comparison.tex"]),
+    root = folder.parent.parent
+    try:
+        names = [str(about["bundle"]) for about in read_json(folder / "comparison.json")["bundles"]]
+    except (ValueError, LookupError, TypeError):
+        names = []
+    if not names:
+        raise SerbenchError(f"{folder / 'comparison.json'} must name its bundles; make the comparison again")
+    missing = [name for name in names if not (root / name / "study.yaml").exists()]
+    if missing:
+        rule = f"its bundles must lie in {root}, two folders above it, but {missing[0]} does not"
+        raise UsageError(
+            f"{folder.name}: {rule}; bring it there, or write the comparison with --out beside it"
         )
-    known = {*texts, "comparison.html"}
-    added = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    problems += [f"added: {name}" for name in sorted(added) if name not in known and name[:8] != "figures/"]
-    return Verdict(problems, len(texts) + 1, cells)
+    found = compare(read([root / name for name in names]))
+    texts, problems = _texts(found, folder.name), list[str]()
+    cells, path = leaderboard.compare(folder, texts, problems), folder / "comparison.html"
+    if not path.exists():
+        return Verdict([*problems, f"missing: {path.name}"], len(texts), cells)
+    with bundle.noting(problems, path.name):
+        problems += page.problems(
+            path, lambda drawn: _page(found, folder.name, _again_drawn(found, drawn), texts["comparison.tex"])
+        )
+    known = {*texts, path.name}
+    files = (each.relative_to(folder).as_posix() for each in folder.rglob("*") if each.is_file())
+    problems += [f"added: {name}" for name in sorted(files) if name not in known and name[:8] != "figures/"]
+    return Verdict(problems, len(known), cells)
+
+
+def _again_drawn(found: Comparison, section: str) -> str:
+    """Return a written section of figures with titles, words and data made again around its pictures."""
+    shown = page.shown(section)
+    pictures = [
+        Picture(drawing.name, drawing.title, drawing.alt, shown.get(drawing.name) or b"", drawing.rows)
+        for drawing in _drawings(found)
+    ]
+    return page.figures(pictures)
 
 
 def _texts(found: Comparison, name: str) -> dict[str, str]:

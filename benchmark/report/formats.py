@@ -144,13 +144,13 @@ def latex(
 
 def latex_text(text: str) -> str:
     """Escape what TeX would read as more than text; a sign that its usual fonts lack is told by its name."""
-    return "".join(map(_latex_sign, " ".join(text.split())))
+    return "".join(map(_latex_sign, " ".join(unicodedata.normalize("NFC", text).split())))
 
 
 def _latex_sign(sign: str) -> str:
     if sign in _LATEX:
         return _LATEX[sign]
-    if sign in _SET and sign not in _UNSET:
+    if sign in _SET and sign not in _UNSET and sign.isprintable():
         return sign
     return f"{{[}}{unicodedata.name(sign, f'U+{ord(sign):04X}').lower()}]"
 

@@ -343,7 +343,8 @@ def _beside(name: str, values: Mapping[str, Any]) -> list[str]:
 
 
 def _fold_means(row: Row) -> Row:
-    return {name: row.get(f"{name}_fold_mean", row.get(name)) for name in _SHOWN}  # AUC is a mean over folds
+    means = {name: row.get(f"{name}_fold_mean") for name in _SHOWN}
+    return means | {"auc": row.get("auc")}  # which is a mean over folds
 
 
 def _published_markdown(rows: Sequence[Row], others: Sequence[Published]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from benchmark import bundle, space
 from benchmark.files import differences, read_csv, read_json
 from benchmark.report import whole
-from benchmark.schema import canonical_json, of_system
+from benchmark.schema import canonical_json, is_first
 from benchmark.scores import PUBLISHED
 
 Row = Mapping[str, Any]
@@ -42,7 +42,7 @@ def _search(folder: Path, place: Path, study: Row) -> Iterator[str]:
     yield from _steps(f"{name}/steps.csv", trials, read_csv(place / "steps.csv"))
     there = space.parse(text, system)
     yield from _refits(folder, system, place.name, there, best["params"], int(best["steps"]), inner)
-    if of_system(system)[2] == 1:
+    if is_first(system):
         first = trials[0]  # the published configuration, always tried first
         cells = {key: cell for key, cell in first.items() if key.startswith("param.") and cell}
         published = {f"param.{key}": value for key, value in there.published_params.items()}

@@ -343,7 +343,7 @@ def bibtex(corpus: Mapping[str, Any], *studies: Mapping[str, Any]) -> str:
         "@misc{serbench,\n  author = {{serbench authors}},\n  title = {serbench},\n"
         f"  version = {{{__version__}}},\n  note = {{{latex_text(where)}}}\n}}\n\n"
         f"@misc{{{corpus['name']},\n{who}  key = {{{corpus['name']}}},\n"
-        f"  title = {{{latex_text(corpus['title'])}}},\n"
+        f"  title = {{{{{latex_text(corpus['title'])}}}}},\n"
         f"  howpublished = {{{latex_text(published)}}}{doi}\n}}\n"
     )
 

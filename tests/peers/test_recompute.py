@@ -10,6 +10,9 @@ import pytest
 import recompute
 from helpers import make_bundle, make_corpus
 
+from benchmark import external
+from benchmark.report import leaderboard
+
 COMMITTED = sorted(path.parent for path in Path(__file__).parents[2].glob("results/*/SHA256SUMS"))
 
 
@@ -44,6 +47,17 @@ def test_scikit_learn_recomputes_every_number_of_a_made_bundle(tmp_path):
     done = subprocess.run([sys.executable, recompute.__file__, made], capture_output=True, check=True)
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["system"] for line in lines] == sorted(place.name for place in (made / "runs").iterdir())
+
+
+def test_a_system_from_elsewhere_with_labels_alone_is_recomputed_as_far_as_it_goes(tmp_path, monkeypatch):
+    made = make_bundle(tmp_path)
+    clips = list(csv.DictReader((made / "manifest.csv").read_text().splitlines()))
+    table = tmp_path / "theirs.csv"
+    table.write_text("id,predicted\n" + "".join(f"{row['id']},{row['label']}\n" for row in clips))
+    monkeypatch.setattr(leaderboard, "_pictures", lambda known, texts, note: {})
+    external.join(made, table, "theirs")
+    row, _ = recompute.system(made / "runs" / "theirs")
+    assert row["uar"] == row["uar_fold_mean"] == 1 and "auc" not in row and "uar_seed_sd" not in row
 
 
 @pytest.mark.slow

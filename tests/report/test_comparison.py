@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import CONTRAST, Reader
-from helpers import change, make_bundle, make_corpus, make_random_split
+from helpers import SPACE, change, make_bundle, make_corpus, make_random_split
 
 from benchmark import bundle, files, statistics
 from benchmark.cli import main
@@ -376,30 +376,59 @@ def test_a_changed_comparison_is_named_by_verify(root, tmp_path, capsys):
     change(out / "comparison.html", "<h1>both", "<h1>booth")
     (out / "more.txt").write_text("")
     (out / "figures/forest.png").write_bytes(b"x")
+    (out / "figures/forest.pdf").unlink()
     assert main(["verify", str(out)]) == 1
     said = capsys.readouterr().out
     for line in ("inflation.csv: ", "comparison.html: stored <h1>booth", "added: more.txt",
-                 "figures/forest.png: not the picture that comparison.html shows"):  # fmt: skip
+                 "figures/forest.png: not the picture that comparison.html shows",
+                 "figures/forest.pdf: not there"):  # fmt: skip
         assert line in said
+    assert main(["report", *bundles, "--out", str(out)]) == 0
+    (out / "more.txt").unlink()
+    change(out / "comparison.html", 'alt="Test UAR', 'alt="Forged UAR')
+    assert main(["verify", str(out)]) == 1 and "comparison.html: stored" in capsys.readouterr().out
+    shutil.rmtree(out / "figures")
+    (out / "comparison.html").unlink()
+    assert main(["verify", str(out)]) == 1 and "missing: comparison.html" in capsys.readouterr().out
+    for content in ("{", "{}", "[]", '{"bundles": []}'):
+        (out / "comparison.json").write_text(content)
+        assert main(["verify", str(out)]) == 1 and "must name its bundles" in capsys.readouterr().err
+    assert main(["report", *bundles, "--out", str(out)]) == 0
+    (tmp_path / "honest/comparison.json").write_text("{}")
+    assert main(["verify", str(tmp_path / "honest")]) == 1
+    assert "added: comparison.json" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "random")
-    assert main(["verify", str(out)]) == 2 and "must be a bundle, but is not there" in capsys.readouterr().err
+    assert main(["verify", str(out)]) == 2 and "its bundles must lie in" in capsys.readouterr().err
 
 
 def test_no_search_of_a_system_is_ranked_above_another_in_whichever_bundle_it_ran(tmp_path):
-    spaces = {"svm": "s", "mlp": "m"}
-    make_bundle(tmp_path, name="once", digests={"study": "1", "spaces": spaces})
-    numbered = {f"{name}.{n}": value for name, value in spaces.items() for n in (1, 2)}
     systems = {"svm.1": 2.0, "svm.2": 0.7, "mlp.1": 1.0, "mlp.2": 0.8}
-    make_bundle(tmp_path, name="thrice", systems=systems, digests={"study": "2", "spaces": numbered})
-    known = comparison.read([tmp_path / name for name in ("once", "thrice")])
+    for number, (name, own) in enumerate({"once": {"svm": 2.0, "mlp": 1.0}, "twice": systems}.items()):
+        digests = {"study": str(number), "spaces": {system: system[:3] for system in own}}
+        spaces = {system: SPACE.replace("svm", system[:3]) for system in own}
+        make_bundle(tmp_path, name=name, systems=own, digests=digests, spaces=spaces)
+    known = comparison.read([tmp_path / name for name in ("once", "twice")])
     found = comparison.compare(known)
     (group,) = found.groups
-    assert any(note.startswith("Several searches of one system share") for note in found.notes)
+    assert any("several searches of one system share" in note for note in found.notes)
     rank = {(row["bundle"], row["system"]): row["rank"] for row in group.rows if row["rank"]}
-    assert {rank["once", "svm"], rank["thrice", "svm.1"], rank["thrice", "svm.2"]} == {1}
-    assert {rank["once", "mlp"], rank["thrice", "mlp.1"], rank["thrice", "mlp.2"]} == {4}
+    assert {rank["once", "svm"], rank["twice", "svm.1"], rank["twice", "svm.2"]} == {1}
+    assert {rank["once", "mlp"], rank["twice", "mlp.1"], rank["twice", "mlp.2"]} == {4}
     pairs = {frozenset(pair[f"system_{side}"][:3] for side in "ab") for pair in group.pairwise}
     assert pairs == {frozenset({"svm", "mlp"})} and len(group.pairwise) == 9
+
+
+def test_searches_in_another_way_are_systems_of_their_own(tmp_path):
+    digests = {"spaces": {"svm": "s", "mlp": "m"}}
+    spaces = {name: SPACE.replace("svm", name) for name in ("svm", "mlp")}
+    for sampler in ("tpe", "random"):
+        make_bundle(
+            tmp_path, name=sampler, sampler=sampler, digests={"study": sampler, **digests}, spaces=spaces,
+            systems={"svm": 2.0 if sampler == "tpe" else 0.7, "mlp": 1.0},
+        )  # fmt: skip
+    (group,) = comparison.compare(comparison.read([tmp_path / name for name in ("tpe", "random")])).groups
+    rank = {(row["bundle"], row["system"]): row["rank"] for row in group.rows if row["rank"]}
+    assert rank["tpe", "svm"] == 1 and rank["random", "svm"] == 4 and len(group.pairwise) == 6
 
 
 def test_one_study_is_not_ranked_twice(root, tmp_path):

@@ -1,11 +1,12 @@
 """Several searches of one system: the spread between them, and nowhere a best one."""
 
+from dataclasses import replace
 from statistics import stdev
 
 import pytest
 from helpers import make_bundle
 
-from benchmark import bundle, spec
+from benchmark import bundle, scores, spec
 from benchmark.files import parse
 from benchmark.report import leaderboard, repeats
 from benchmark.schema import UsageError, of_system
@@ -84,3 +85,16 @@ def test_a_system_from_elsewhere_is_no_search(tmp_path):
     elsewhere = [row | {"system": row["system"].replace("svm", "wav2vec2")} for row in rows]
     (found,) = repeats.rows([*tables.leaderboard, *elsewhere, rows[0] | {"system": "svm.3"}])
     assert (found["system"], found["searches"]) == ("svm", 2)
+
+
+def test_whoever_joins_under_the_name_of_a_system_moves_no_rank_and_takes_no_pair(tmp_path):
+    runs = bundle.read_runs(make_bundle(tmp_path, systems={"svm.1": 2.0, "svm.2": 1.9, "mlp": 1.0}))
+    costs = bundle.read_costs(tmp_path / "made")
+    theirs = [replace(run, system="svm") for run in runs if run.system == "majority"]
+    classes = ("angry", "calm", "sad")
+    tables = scores.tables(
+        [*runs, *theirs], classes, costs, protocol="p", bootstrap_seed=0, external={"svm"}, resamples=100
+    )
+    rank = {row["system"]: row["rank"] for row in tables.leaderboard}
+    assert (rank["svm.1"], rank["svm.2"], rank["mlp"], rank["svm"]) == (1, 1, 3, None)
+    assert {"svm", "svm.1"} in [{pair["system_a"], pair["system_b"]} for pair in tables.pairwise]
