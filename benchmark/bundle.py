@@ -43,7 +43,6 @@ RUN_FILES = ("predictions.csv", "history.csv", "result.json")
 SEARCH_FILES = ("space.yaml", "trials.csv", "steps.csv", "best.json")
 RESULTS = "runs/*/fold-*/seed-*/result.json"
 OPENINGS = "openings.csv"  # beside the bundles: a line for each time that a test part was opened
-DIGITS = ".6g"  # of a probability in predictions.csv
 SUM = 1e-4  # what the sum of a row's probabilities may be off 1
 
 
@@ -94,8 +93,7 @@ def write_run(
     if run.labels_only:
         cells = [["" for _ in classes] for _ in run.ids]
     else:
-        cells = [[f"{p:{DIGITS}}" for p in row] for row in run.probabilities]
-        p = written(run.probabilities)
+        cells, p = written(run.probabilities)
         run = replace(run, probabilities=p, predicted=p.argmax(1))
     columns = ["utterance_id", "speaker", "label", "predicted", *(f"p_{label}" for label in classes)]
     labels = ([classes[k] for k in numbers] for numbers in (run.truth, run.predicted))
@@ -112,10 +110,10 @@ def write_run(
     return run
 
 
-def written(probabilities: np.ndarray) -> np.ndarray:
-    """Return probabilities as a bundle holds them, in six significant digits."""
-    cells = [f"{p:{DIGITS}}" for p in probabilities.ravel()]
-    return np.array(cells, dtype=np.float64).reshape(probabilities.shape)
+def written(probabilities: np.ndarray) -> tuple[list[list[str]], np.ndarray]:
+    """Return probabilities as a bundle holds them, in six significant digits: cells, and their values."""
+    cells = [[f"{p:.6g}" for p in row] for row in probabilities]
+    return cells, np.array(cells, dtype=np.float64).reshape(probabilities.shape)
 
 
 def read_runs(bundle: Path) -> list[Run]:

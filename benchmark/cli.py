@@ -235,8 +235,8 @@ def run_prepare(args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
     if not args.json:
         for key, value in found.items():
-            told = isinstance(value, list) and len(value) > LISTED
-            print(f"{key}: {f'{len(value)}, listed by --json' if told else value}")
+            many = isinstance(value, list) and len(value) > LISTED
+            print(f"{key}: {f'{len(value)}, listed by --json' if many else value}")
     return found
 
 
@@ -316,6 +316,7 @@ def run_diff(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_audit(args: argparse.Namespace) -> dict[str, Any]:
     """Audit a split; exit status 1 where a check is red."""
+    from benchmark.report.formats import counted
     from benchmark.review import review
 
     report = review(args.manifest, args.splits, _cache(args))
@@ -325,7 +326,7 @@ def run_audit(args: argparse.Namespace) -> dict[str, Any]:
             for finding in check["findings"][1:]:
                 print(f"{finding['status']:12}  {finding['reason']}")
         left = sum(check["status"] == "not checked" for check in report["checks"])
-        unknown = f"; {left} check{'' if left == 1 else 's'} could not be made" if left else ""
+        unknown = f"; {counted(left, 'check')} could not be made" if left else ""
         print(f"{args.splits}: {report['status']}: {VERDICTS[report['status']]}{unknown}")
     args.status = int(report["status"] == "red")
     return report
@@ -335,14 +336,12 @@ def run_import(args: argparse.Namespace) -> dict[str, Any]:
     """Add a system from elsewhere to a bundle."""
     from benchmark import external
     from benchmark.report import leaderboard
+    from benchmark.report.formats import counted
 
     joined = external.join(args.bundle, args.predictions, args.family, args.source, args.caveat)
-    unused = (
-        f"; columns not used: {', '.join(name or '(without a name)' for name in joined['unused'])}"
-        if joined["unused"]
-        else ""
-    )
-    seeds = f"{joined['seeds']} seed{'' if joined['seeds'] == 1 else 's'}"
+    names = ", ".join(name or "(without a name)" for name in joined["unused"])
+    unused = f"; columns not used: {names}" if joined["unused"] else ""
+    seeds = counted(joined["seeds"], "seed")
     told = f"{joined['clips']} clips, {seeds}, separated by {joined['separator']}{unused}"
     print(f"{args.predictions}: {told}", file=sys.stderr)
     rows = leaderboard.read(args.bundle)

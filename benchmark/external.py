@@ -218,7 +218,8 @@ def _answers(
         predicted.append(number[label])
     chosen = np.array(predicted)
     if not np.isnan(probabilities).any():
-        below = chosen != bundle.written(probabilities).argmax(1)
+        _, values = bundle.written(probabilities)
+        below = chosen != values.argmax(1)
         if below.any():
             line, row = sheet.rows[int(below.argmax())]
             rule = (

@@ -8,7 +8,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +122,14 @@ def parse(name: str, text: str) -> Any:
         return {f"line {number}": line for number, line in enumerate(text.splitlines(), 1)}
     header, *rows = _csv(text)
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def parse_typed(name: str, text: str, kinds: Mapping[str, Callable[[str], Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a CSV; cells of the columns in `kinds` are converted, and None where empty."""
+    return [
+        {key: (kinds[key](cell) if cell else None) if key in kinds else cell for key, cell in row.items()}
+        for row in parse(name, text)
+    ]
 
 
 def _csv(text: str) -> list[list[str]]:

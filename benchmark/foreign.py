@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmark.schema import SerbenchError
 
+_BEFORE = r"\A(\s*(?:sep=[,;\t][ \t]*\r?\n)?\s*)"  # the header: Excel's own line, empty ones
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 
 
@@ -52,12 +53,10 @@ def read(path: Path, name: str) -> Sheet:
     except OSError as error:
         rule = f"must be a readable CSV, but: {error.strerror}; name another file"
         raise SerbenchError(f"{name}: {rule}") from error
-    begin = re.match(r"\s*(?:sep=[,;\t][ \t]*\r?\n)?\s*", text)  # Excel's own first line, empty ones
-    skipped = text[: begin.end()].count("\n") if begin else 0
-    first = text[begin.end() if begin else 0 :].partition("\n")[0]
-    separator = max(SEPARATORS, key=first.count)
+    _, skipped, content = re.split(_BEFORE, text, maxsplit=1)
+    separator = max(SEPARATORS, key=content.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    for _ in range(skipped):
+    for _ in range(skipped.count("\n")):
         next(reader)
     try:
         lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row)]

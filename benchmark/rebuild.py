@@ -14,10 +14,12 @@ from benchmark.report.leaderboard import Verdict
 
 def check(folder: Path) -> Verdict:
     """Check all of a bundle: its files, its tables and page, its card."""
+    if not bundle.is_sealed(folder) and not (folder / "leaderboard.json").exists():
+        rule = "the study has not ended; finish it with --resume"
+        return Verdict([f"missing: {bundle.SUMS} ({rule})"], files=0, cells=0)
     verdict, problems = leaderboard.check(folder), list[str]()
-    if verdict.cells:  # else there are no tables, which a card is made of
-        with bundle.noting(problems, "README.md"):
-            problems += card.problems(folder)
+    with bundle.noting(problems, "README.md"):
+        problems += card.problems(folder)
     return replace(verdict, problems=list(dict.fromkeys(verdict.problems + problems)))
 
 

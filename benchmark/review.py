@@ -41,11 +41,12 @@ def review(manifest: Path, splits: Path, cache_folder: Path) -> dict[str, Any]:
         SerbenchError: a file that cannot be read, a fold without train or test, a clip that stands twice.
     """
     content, corpus = _read_json(splits), read_manifest(manifest)
-    split, use = read_split(content, splits.stem, corpus, splits.name)
+    about = content if isinstance(content, Mapping) else {"folds": content}
+    split, use = read_split(about, splits.stem, corpus, splits.name)
     corpus = _heard(corpus, manifest.parent, cache_folder)
     heard = all(clip.digest for clip in corpus.utterances)
     report = audit.audit(corpus, split, None, use, heard=heard)
-    report["checks"] += [*_unknown(content), _fingerprint(content, split), _openings(splits, split)]
+    report["checks"] += [*_unknown(about), _fingerprint(about, split), _openings(splits, split)]
     return report | {"status": audit.worst(report["checks"])}
 
 
@@ -100,14 +101,16 @@ def _heard(corpus: Corpus, root: Path, cache_folder: Path) -> Corpus:
     return prepare.fingerprinted(replace(corpus, utterances=tuple(clips)), root, cache_folder)
 
 
-def read_split(content: Any, name: str, corpus: Corpus, told: str) -> tuple[Split, dict[int, Use]]:
+def read_split(
+    about: Mapping[str, Any], name: str, corpus: Corpus, told: str
+) -> tuple[Split, dict[int, Use]]:
     """Return the split that JSON states, and what it says of its use.
 
     Args:
+        about: `folds`, or one fold itself.
         name: of a protocol that has none.
         told: begins an error.
     """
-    about = content if isinstance(content, Mapping) else {"folds": content}
     parts, diagnostic = about.get("folds", [about]), about.get("diagnostic", False)
     if not isinstance(parts, Sequence) or not parts or not all(isinstance(part, Mapping) for part in parts):
         raise SerbenchError(f"{told}: folds must be a list of objects with train and test; correct it")
@@ -132,8 +135,9 @@ def read_split(content: Any, name: str, corpus: Corpus, told: str) -> tuple[Spli
 
 def _fold(part: Mapping[str, Any], number: int, corpus: Corpus, find: restore.Find, told: str) -> Fold:
     where, sides = f"{told}: fold {number}", {}
+    speaker = {clip.id: clip.speaker for clip in corpus.utterances}
     for side in ("test", "train"):
-        clips = _side(part, side, corpus, find, where)
+        clips = _side(part, side, speaker, find, where)
         if clips is None:
             there = f"has {', '.join(part)}" if part else "states nothing"
             raise SerbenchError(f"{where} needs {side} (clips) or {side}_speakers, but {there}; add it")
@@ -143,17 +147,14 @@ def _fold(part: Mapping[str, Any], number: int, corpus: Corpus, find: restore.Fi
         raise SerbenchError(
             f"{where}: validation_groups must be a list of lists, but is {reprlib.repr(groups)}"
         )
-    groups = [
-        _ids(_names({"validation_groups": group}, "validation_groups", where), find) for group in groups
-    ]
-    beside = [apart for name in VALIDATION if (apart := _side(part, name, corpus, find, where))]
+    groups = [_clips(group, "validation_groups", find, where) for group in groups]
+    beside = [apart for name in VALIDATION if (apart := _side(part, name, speaker, find, where))]
     both = sorted(set(chain(*beside)) & set(sides["train"]))
     if both:
         rule = "a clip must be in training or in validation"
         raise SerbenchError(f"{where}: {rule}, but {both[0]} is in both; make it anew")
     sides["train"] = (*sides["train"], *dict.fromkeys(chain(*beside)))
     groups = [*groups, *beside]
-    speaker = {clip.id: clip.speaker for clip in corpus.utterances}
     test, train = (
         tuple(sorted({speaker[id_] for id_ in sides[side] if id_ in speaker})) for side in ("test", "train")
     )
@@ -161,21 +162,26 @@ def _fold(part: Mapping[str, Any], number: int, corpus: Corpus, find: restore.Fi
 
 
 def _side(
-    part: Mapping[str, Any], side: str, corpus: Corpus, find: restore.Find, where: str
+    part: Mapping[str, Any], side: str, speaker: Mapping[str, str], find: restore.Find, where: str
 ) -> tuple[str, ...] | None:
-    """Return the clips of a side, stated as such or by their speakers; None where it is not stated."""
-    clips = _ids(_names(part, side, where), find) if side in part else None
-    if f"{side}_speakers" not in part:
+    """Return the clips of a side, stated as such or by their speakers; None where it is not stated.
+
+    Args:
+        speaker: of each clip.
+    """
+    clips = _clips(part[side], side, find, where) if side in part else None
+    key = f"{side}_speakers"
+    if key not in part:
         return clips
-    names, known = _names(part, f"{side}_speakers", where), {clip.speaker for clip in corpus.utterances}
+    names, known = _names(part[key], key, where), set(speaker.values())
     for name in names:
         if name not in known:
-            rule = f"{side}_speakers must be speakers of the manifest, but {name!r} is none"
+            rule = f"{key} must be speakers of the manifest, but {name!r} is none"
             raise SerbenchError(f"{where}: {rule}: {nearest(name, sorted(known))}")
-    wanted, speaker = set(names), {clip.id: clip.speaker for clip in corpus.utterances}
+    wanted = set(names)
     if clips is not None:
         if wanted != {speaker[id_] for id_ in clips if id_ in speaker}:
-            rule = f"{side}_speakers must be those of the clips in {side}"
+            rule = f"{key} must be those of the clips in {side}"
             raise SerbenchError(f"{where}: {rule}, but others are; correct it, or leave one of them out")
         return clips
     return tuple(id_ for id_, name in speaker.items() if name in wanted)
@@ -183,7 +189,7 @@ def _side(
 
 def _use(part: Mapping[str, Any], fold: Fold, find: restore.Find, told: str) -> Use:
     fitted, selected = (
-        _ids(_names(part, key, f"{told}: fold {fold.number}"), find) if key in part else None
+        _clips(part[key], key, find, f"{told}: fold {fold.number}") if key in part else None
         for key in ("fitted_on", "selected_on")
     )
     if selected is None and fold.validation_groups:
@@ -191,9 +197,13 @@ def _use(part: Mapping[str, Any], fold: Fold, find: restore.Find, told: str) -> 
     return Use(fitted, selected)
 
 
-def _names(part: Mapping[str, Any], key: str, where: str) -> list[str]:
+def _clips(value: Any, key: str, find: restore.Find, where: str) -> tuple[str, ...]:
+    """Return the ids of clips; a name that no clip has stays, for the audit to name it."""
+    return tuple(find(name) or name for name in _names(value, key, where))
+
+
+def _names(value: Any, key: str, where: str) -> list[str]:
     """Return a list of names; numbers may stand for names."""
-    value = part[key]
     if not isinstance(value, list) or not all(type(name) in (str, int) for name in value):
         raise SerbenchError(
             f"{where}: {key} must be a list of names, but is {reprlib.repr(value)}; correct it"
@@ -201,18 +211,10 @@ def _names(part: Mapping[str, Any], key: str, where: str) -> list[str]:
     return [str(name) for name in value]
 
 
-def _ids(names: Sequence[str], find: restore.Find) -> tuple[str, ...]:
-    """Return the ids of clips; a name that no clip has stays, for the audit to name it."""
-    return tuple(find(name) or name for name in names)
-
-
-def _unknown(content: Any) -> Iterator[dict[str, Any]]:
+def _unknown(about: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield what was passed over: a side that this audit has no name for is not checked."""
-    about = content if isinstance(content, Mapping) else {"folds": content}
-    parts = about.get("folds", [about])
-    allowed = ABOUT | (FOLD if "folds" not in about else set())
-    keys = [key for key in about if key not in allowed]
-    keys += [key for part in parts for key in part if key not in FOLD and part is not about]
+    keys = [key for key in about if key not in (ABOUT if "folds" in about else ABOUT | FOLD)]
+    keys += [key for part in about.get("folds", []) for key in part if key not in FOLD]
     if keys:
         told = ", ".join(dict.fromkeys(map(str, keys)))
         yield _one(
@@ -220,16 +222,12 @@ def _unknown(content: Any) -> Iterator[dict[str, Any]]:
         )
 
 
-def _fingerprints(content: Mapping[str, Any], split: Split) -> set[str]:
-    """Return what a split may state: the fingerprint of its folds as they are read or as they are written."""
-    return {split.fingerprint, *([digest(content["folds"])] if "folds" in content else [])}
-
-
-def _fingerprint(content: Any, split: Split) -> dict[str, Any]:
-    stated = content.get("fingerprint") if isinstance(content, Mapping) else None
+def _fingerprint(about: Mapping[str, Any], split: Split) -> dict[str, Any]:
+    stated = about.get("fingerprint")
     if stated is None:
         return _one("fingerprint", "note", f"the split states none; it is {split.fingerprint}")
-    if stated not in _fingerprints(content, split):
+    # its folds as they are read, or as they are written
+    if stated != split.fingerprint and not ("folds" in about and stated == digest(about["folds"])):
         return _one("fingerprint", "red", f"the split states {stated}, but it is {split.fingerprint}")
     return _one("fingerprint", "green", "the split is the one that its fingerprint states")
 

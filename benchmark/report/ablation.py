@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import bundle, scores, space
-from benchmark.files import csv_text, parse
+from benchmark.files import csv_text, parse_typed
 from benchmark.report import formats
 
 Row = Mapping[str, Any]
@@ -39,10 +39,7 @@ def files(folder: Path, rows: Sequence[Row], about: str, name: str) -> dict[str,
 
 def read(text: str) -> list[dict[str, Any]]:
     """Return the rows of a written ablation.csv."""
-    return [
-        {name: (float(cell) if cell else None) if name in _NUMBERS else cell for name, cell in row.items()}
-        for row in parse("ablation.csv", text)
-    ]
+    return parse_typed("ablation.csv", text, dict.fromkeys(_NUMBERS, float))
 
 
 def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmark import statistics
-from benchmark.files import csv_text, parse
+from benchmark.files import csv_text, parse_typed
 from benchmark.report.formats import markdown, markdown_text, percent
 from benchmark.scores import Run
 
@@ -132,11 +132,7 @@ def files(rows: Sequence[Row], about: str) -> dict[str, str]:
 
 def read(text: str) -> list[Row]:
     """Return the rows of a written breakdowns.csv."""
-    scores = COLUMNS[6:]
-    return [
-        {name: (float(cell) if cell else None) if name in scores else cell for name, cell in row.items()}
-        for row in parse("breakdowns.csv", text)
-    ]
+    return parse_typed("breakdowns.csv", text, dict.fromkeys(COLUMNS[6:], float))
 
 
 def tables(rows: Sequence[Row]) -> list[tuple[str, list[str], list[list[str]]]]:

@@ -95,11 +95,8 @@ def compare(bundles: Bundles) -> Comparison:
     groups = [_group(tuple(names), bundles, first) for names in members.values()]
     notes = list(_code_notes(bundles))
     for group in groups:
-        notes += [*_search_notes(group, bundles), *_space_notes(group, bundles)]
-        of = [_searched(row["bundle"], row["system"], bundles) for row in group.rows if row["rank"]]
-        if len(group.bundles) > 1 and len(set(of)) < len(of):
-            rule = "several searches of one system share the rank of their mean UAR: none is the best."
-            notes.append(f"{group.title}: {rule}")
+        for told in (_search_notes, _space_notes, _repeat_notes):
+            notes += told(group, bundles)
     for name, known in bundles.items():
         if known.external:
             notes.append(f"{name}:{leaderboard.external_note(known.external)}")
@@ -273,6 +270,13 @@ def _search_notes(group: Group, bundles: Bundles) -> Iterator[str]:
         if len(set(values.values())) > 1:
             told = ", ".join(f"{name} {value}" for name, value in values.items())
             yield f"The searches differ in {words}: {told}."
+
+
+def _repeat_notes(group: Group, bundles: Bundles) -> Iterator[str]:
+    of = [_searched(row["bundle"], row["system"], bundles) for row in group.rows if row["rank"]]
+    if len(group.bundles) > 1 and len(set(of)) < len(of):
+        rule = "several searches of one system share the rank of their mean UAR: none is the best."
+        yield f"{group.title}: {rule}"
 
 
 def _space_notes(group: Group, bundles: Bundles) -> Iterator[str]:

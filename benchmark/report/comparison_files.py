@@ -34,7 +34,8 @@ def write(found: Comparison, out: Path) -> dict[str, Any]:
     """
     if (out / "study.yaml").exists():
         raise UsageError(f"{out} must not be a bundle, but has a study.yaml: name another folder with --out")
-    name, texts = out.resolve().name, _texts(found, out.resolve().name)
+    name = out.resolve().name
+    texts = _texts(found, name)
     made: dict[str, str | bytes] = {**texts}
     pictures = []
     for drawing in _drawings(found):

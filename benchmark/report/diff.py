@@ -9,7 +9,7 @@ from typing import Any
 from benchmark import bundle, space
 from benchmark.files import changes, read_csv, read_json
 from benchmark.report import formats, paired, recheck
-from benchmark.report.formats import chance, percent, points
+from benchmark.report.formats import chance, counted, percent, points
 from benchmark.scores import Run
 
 Row = dict[str, Any]
@@ -118,17 +118,17 @@ def text(found: Mapping[str, Any]) -> str:
         lines = [[row["field"], _short(row["a"]), _short(row["b"])] for row in found[section]]
         parts.append(_section(section.capitalize(), ["field", *SIDES], lines))
     told = {"only_a": "only in a", "only_b": "only in b", "changed": "with other content"}
-    for kind, noun in (("clips", "clips"), ("systems", "systems")):
+    for kind, noun in (("clips", "clip"), ("systems", "system")):
         for key, names in found[kind].items():
             if names:
                 shown = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
-                parts.append(f"{len(names)} {noun[:-1] if len(names) == 1 else noun} {told[key]}: {shown}")
+                parts.append(f"{counted(len(names), noun)} {told[key]}: {shown}")
     cells = [
         [row["system"], row["field"], _short(row["a"]), _short(row["b"])]
         for row in found["cells"]
         if row["field"] in _SHOWN
     ]
-    both = f"Leaderboard of the {found['shared']} system{'' if found['shared'] == 1 else 's'} in both"
+    both = f"Leaderboard of the {counted(found['shared'], 'system')} in both"
     parts.append(_section(both, ["system", "column", *SIDES], cells))
     if len(found["cells"]) > len(cells):
         parts[-1] += f"\nand {len(found['cells']) - len(cells)} other cells, listed by --json"

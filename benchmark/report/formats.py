@@ -38,8 +38,9 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\u2019": "'",
     "„": ",,",
 }
-_SET = "".join(map(chr, range(0x180))) + "‘’“”…–—†‡•€"  # what pdfTeX sets in its first encoding, but for
-_UNSET = "«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"
+_SET = {*filter(str.isprintable, map(chr, range(0x180))), *"‘’“”…–—†‡•€"} - {  # by pdfTeX's first encoding
+    *"«»ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲųſ"
+}
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ def points(row: Row) -> str:
 def chance(p: float | None) -> str:
     """Return a p-value's text, empty where there is none."""
     return "" if p is None else f"{p:.5f}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 seed`, `2 seeds`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def text(header: Sequence[str], rows: Lines, caption: str = "") -> str:
@@ -150,7 +156,7 @@ def latex_text(text: str) -> str:
 def _latex_sign(sign: str) -> str:
     if sign in _LATEX:
         return _LATEX[sign]
-    if sign in _SET and sign not in _UNSET and sign.isprintable():
+    if sign in _SET:
         return sign
     return f"{{[}}{unicodedata.name(sign, f'U+{ord(sign):04X}').lower()}]"
 

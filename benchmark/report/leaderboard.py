@@ -28,7 +28,7 @@ from benchmark.report import (
     whole,
 )
 from benchmark.report.evidence import Evidence
-from benchmark.report.formats import Below, latex, markdown, markdown_text, percent, plain
+from benchmark.report.formats import Below, counted, latex, markdown, markdown_text, percent, plain
 from benchmark.report.page import Picture, Sheet
 from benchmark.report.published import SHARES, Published
 from benchmark.schema import SCHEMA_VERSION, is_first
@@ -65,7 +65,7 @@ def write(folder: Path, *, pictures: bool = True) -> list[dict[str, Any]]:
     texts = files(folder, tables, runs)
     made: dict[str, str | bytes] = {**texts}
     if pictures:
-        made |= _pictures(evidence.read(folder, tables, runs), texts, _unpublished(folder))
+        made |= _pictures(evidence.read(folder, tables, runs), texts, _of_published(folder))
     write_texts(folder, made)
     for old in folder.glob("figures/*"):  # of systems that are not there any more
         if pictures and f"figures/{old.name}" not in made:
@@ -148,15 +148,12 @@ class Verdict:
     def __str__(self) -> str:
         """Return the last line that a reader sees."""
         if self.problems:
-            return f"{_count(len(self.problems), 'problem')}, first: {self.problems[0]}"
+            return f"{counted(len(self.problems), 'problem')}, first: {self.problems[0]}"
         return f"verified: {self.files:,} files, {self.cells:,} cells"
 
 
 def check(folder: Path) -> Verdict:
     """Check a bundle's files, then make every table and the page again and compare them cell by cell."""
-    if not bundle.is_sealed(folder) and not (folder / "leaderboard.json").exists():
-        rule = "the study has not ended; finish it with --resume"
-        return Verdict([f"missing: {bundle.SUMS} ({rule})"], 0, 0)
     problems, tables = recheck.sources(folder) + recheck.problems(folder), dict[str, str]()
     later: list[str] = []  # of the page: what it is made of comes first
     with bundle.noting(problems, "tables"):
@@ -187,7 +184,7 @@ def compare(folder: Path, texts: Mapping[str, str], problems: list[str]) -> int:
 def _page_problems(
     folder: Path, tables: scores.Tables, runs: Sequence[Run], texts: Mapping[str, str]
 ) -> Iterator[str]:
-    known, note = evidence.read(folder, tables, runs), _unpublished(folder)
+    known, note = evidence.read(folder, tables, runs), _of_published(folder)
     return page.problems(folder / "report.html", lambda drawn: _page(known, texts, note, drawn))
 
 
@@ -200,7 +197,7 @@ def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str,
     """Return every table of the bundle, relative path → text."""
     corpus, splits = read_json(folder / "corpus.json"), read_json(folder / "splits.json")
     about, study = caption(corpus, splits, tables, ties=False), bundle.read_study(folder)
-    name, note = study["name"], _unpublished(folder)
+    name, note = study["name"], _of_published(folder)
     external = bundle.read_external(folder)
     board = f"{caption(corpus, splits, tables)}{external_note(external)}"
     others = published.of(corpus["name"], splits["protocol"])
@@ -247,23 +244,23 @@ def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str,
     return out
 
 
-def _unpublished(folder: Path) -> str:
+def _of_published(folder: Path) -> str:
     """Say whose configuration the published rows carry, and which carry nothing that was published."""
     spaces = bundle.read_spaces(folder)
     rows = ", ".join(f"{s}{scores.PUBLISHED}" for s in spaces if is_first(s) and spaces[s].unpublished)
-    theirs = any(is_first(system) and not found.unpublished for system, found in spaces.items())
     study = f"the reference study ({reference.STUDY})"
-    told = [f"Rows …{scores.PUBLISHED}: the configuration of {study}."]
-    others = [f"{rows}: {'it' if theirs else study} has no such system; usual defaults or ours."]
-    return " ".join(told * theirs + others * bool(rows))
+    if any(is_first(system) and not found.unpublished for system, found in spaces.items()):
+        theirs = f"Rows …{scores.PUBLISHED}: the configuration of {study}."
+        return f"{theirs} {rows}: it has no such system; usual defaults or ours." if rows else theirs
+    return f"{rows}: {study} has no such system; usual defaults or ours." if rows else ""
 
 
 def caption(corpus: Row, splits: Row, tables: scores.Tables, *, ties: bool = True) -> str:
     """Say what the numbers are of: corpus, clips, protocol, seeds, intervals; ties, where it has them."""
     row = tables.leaderboard[0]
     return (
-        f"{corpus_words(corpus)}; {protocol_words(splits)}, {_count(row['n_folds'], 'fold')}, "
-        f"mean over {_count(row['n_seeds'], 'seed')}; {interval_words(tables.interval, ties=ties)}."
+        f"{corpus_words(corpus)}; {protocol_words(splits)}, {counted(row['n_folds'], 'fold')}, "
+        f"mean over {counted(row['n_seeds'], 'seed')}; {interval_words(tables.interval, ties=ties)}."
     )
 
 
@@ -299,15 +296,11 @@ def external_note(external: Mapping[str, Row]) -> str:
     if not external:
         return ""
     told = "; ".join(
-        ", ".join(filter(None, (f"{system} from {of['source']}", _count(of["seeds"], "seed"), of["caveat"])))
+        ", ".join(filter(None, (f"{system} from {of['source']}", counted(of["seeds"], "seed"), of["caveat"])))
         for system, of in sorted(external.items())
     )
     rule = "not ranked, but tested; no letter follows from it"
     return f" External systems have no budget of this study: {rule}: {told}."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def text(rows: Sequence[Row], caption: str = "") -> str:

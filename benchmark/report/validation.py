@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import bundle
-from benchmark.files import csv_text, parse, read_csv
+from benchmark.files import csv_text, parse_typed, read_csv
 from benchmark.report.formats import markdown, percent, plain
 
 Row = Mapping[str, Any]
@@ -16,7 +16,8 @@ Trials = Sequence[dict[str, str]]
 _SEARCHES = ("trials", "random")  # the files of a search: its own trials, the random search beside it
 _SCORES = ("searched", "random", "published")
 _COUNTS = ("trials", "complete", "pruned", "failed")
-COLUMNS = ("system", *_SCORES, *_COUNTS, *(f"random_{count}" for count in _COUNTS))
+_TRIALS = (*_COUNTS, *(f"random_{count}" for count in _COUNTS))
+COLUMNS = ("system", *_SCORES, *_TRIALS)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -38,11 +39,7 @@ def files(rows: Sequence[Row]) -> dict[str, str]:
 
 def read(text: str) -> list[dict[str, Any]]:
     """Return the rows of a written validation.csv."""
-    kinds = {"system": str, **dict.fromkeys(_SCORES, float)}
-    return [
-        {name: kinds.get(name, int)(cell) if cell else None for name, cell in row.items()}
-        for row in parse("validation.csv", text)
-    ]
+    return parse_typed("validation.csv", text, dict.fromkeys(_SCORES, float) | dict.fromkeys(_TRIALS, int))
 
 
 def table(rows: Sequence[Row]) -> tuple[str, list[str], list[list[str]]]:

@@ -145,10 +145,10 @@ def reliability(system: str, runs: Sequence[Run]) -> Drawing:
             rows.append(limits | {"predictions": int(own.sum())} | means)
     with style.canvas(2.9, 2, sharex=True, height_ratios=(3, 1)) as (figure, (upper, lower)):
         upper.plot([0, 100], [0, 100], "--", color=style.GREY, linewidth=0.8)
-        many = [row for row in rows if row["predictions"] >= FEW * len(truth)]
-        for part, look in ((many, "o-"), ([row for row in rows if row not in many], "x")):
+        for few, look, tone in ((False, "o-", style.COLOURS[0]), (True, "x", style.GREY)):
+            part = [row for row in rows if (row["predictions"] < FEW * len(truth)) == few]
             at = [row["confidence"] for row in part], [row["accuracy"] for row in part]
-            upper.plot(*at, look, color=style.COLOURS[0] if part is many else style.GREY, markersize=4)
+            upper.plot(*at, look, color=tone, markersize=4)
         style.percent_axis(upper.yaxis, "right, %")
         middles = [(row["from"] + row["to"]) / 2 for row in rows]
         share = [100 * row["predictions"] / len(truth) for row in rows]
