@@ -142,6 +142,17 @@ def test_loss_is_the_mean_of_the_inner_folds_and_the_rate_is_the_steps_own() -> 
     assert [(t["loss"], t["lr"]) for t in told] == [(0.5, 0.1), (0.25, 0.2)]
 
 
+def test_a_network_tells_uar_of_training_and_validation_loss_after_each_step() -> None:
+    config = {
+        "layers": 1, "units": 32, "dropout": 0.0, "batch_norm": False, "lr": 0.01, "optimizer": "adam",
+        "batch_size": 16, "epochs": 12, "label_smoothing": 0.0, "schedule": "constant",
+    }  # fmt: skip
+    told = run(registry.family("mlp"), config, make_part(clips=30))
+    assert [t["step"] for t in told] == list(range(1, 13))
+    assert told[-1]["train_uar"] > max(0.6, told[0]["train_uar"])
+    assert told[-1]["validation_loss"] < told[0]["validation_loss"] < 2 * math.log(3)
+
+
 def test_a_refit_takes_its_own_steps_on_the_whole_part() -> None:
     part = make_part()
     model, history = trainable.refit(registry.family("random_forest"), FOREST, part, seed=3)

@@ -31,7 +31,7 @@ from benchmark.sequences import Sequences
 WARM_UP = 0.3  # share of the training in which one_cycle rises (Smith 2018)
 FLOOR = 0.04  # its first learning rate, as a share of the highest
 SCHEDULES = ("constant", "cosine", "one_cycle", "exponential")
-SILENCE = -1.3  # what follows a clip's end: digital silence lies there in both log-mel front ends
+SILENCE = -1.3  # what follows a clip's end: digital silence is -1.28 and -1.40 in the two log-mel front ends
 LONGER = 32  # frames: a clip is predicted at the next multiple, alone or among clips of that length
 AT_ONCE = 32  # clips that are predicted together
 Data = Array | Sequences
@@ -81,11 +81,11 @@ class Rows:
 
 
 class Clips:
-    """Frames on the device, in the features' own precision."""
+    """Frames on the device, or beside it where its memory has no room, in the features' own precision."""
 
     def __init__(self, x: Sequences, device: torch.device):
-        frames = torch.tensor(x.frames, device=device)  # a copy: the object store is read-only
-        self.frames = frames.nan_to_num_().clamp_(-common.CLIP, common.CLIP)
+        frames = torch.tensor(x.frames)  # a copy: the object store is read-only
+        self.frames = _placed(frames.nan_to_num_().clamp_(-common.CLIP, common.CLIP), device)
         self.lengths = torch.tensor(x.lengths, device=device)
         self.starts = torch.tensor(x.starts, device=device)
 
@@ -98,10 +98,20 @@ class Clips:
         if crop:
             begin = (torch.rand(len(rows), 1, device=starts.device) * lengths).long()
             place = (begin + torch.arange(crop, device=starts.device)) % lengths
-            return self.frames[starts + place].float(), torch.full_like(rows, crop)
+            return self._at(starts + place), torch.full_like(rows, crop)
         place = torch.arange(padded(int(lengths.max())), device=starts.device)
-        x = self.frames[(starts + place).clamp(max=len(self.frames) - 1)].float()
+        x = self._at((starts + place).clamp(max=len(self.frames) - 1))
         return x.masked_fill((place >= lengths)[..., None], SILENCE), lengths[:, 0]
+
+    def _at(self, place: Tensor) -> Tensor:
+        return self.frames[place.to(self.frames.device)].to(place.device).float()
+
+
+def _placed(frames: Tensor, device: torch.device) -> Tensor:
+    try:
+        return frames.to(device)
+    except torch.OutOfMemoryError:
+        return frames
 
 
 def padded(length: Any) -> Any:
@@ -245,8 +255,8 @@ class NetFit(Fit):
             batches[-2:] = [torch.cat(batches[-2:])]
         return batches
 
-    def _loss(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean loss of a batch and its logits, after augmentation."""
+    def _loss(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the mean loss of a batch after augmentation, its logits, and the labels heard most."""
         config, y = self.config, self._y[rows]
         x, *lengths = self.data.take(rows, config.get("crop_frames", 0))
         if lengths:
@@ -261,31 +271,44 @@ class NetFit(Fit):
             logits = self.model.net(x, *lengths)
         logits = logits.float()
         loss = self.loss(logits, y)
-        return (loss if other is None else share * loss + (1 - share) * self.loss(logits, y[other])), logits
+        if other is None:
+            return loss, logits, y
+        mixed = share * loss + (1 - share) * self.loss(logits, y[other])
+        return mixed, logits, y if share >= 0.5 else y[other]
 
-    def _backward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Add a batch's gradient, in `parts` parts, doubled once if memory ends; return loss and logits."""
+    def _backward(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Add a batch's gradient, in halves from when memory ends; return loss, guessed and heard labels.
+
+        The halves' gradients add up to the batch's; what depends on the batch as a whole (batch norm's
+        statistics, who is mixed with whom) is a half's own.
+        """
         try:
-            if self.parts == 1:
-                loss, logits = self._loss(rows)
-                loss.backward()
-                return loss.detach(), logits.detach()
-            total, found = torch.zeros((), device=self.device), []
-            for part in rows.tensor_split(min(self.parts, len(rows))):
-                loss, logits = self._loss(part)
-                (loss * (len(part) / len(rows))).backward()
-                total += loss.detach() * (len(part) / len(rows))
-                found.append(logits.detach())
-            return total, torch.cat(found)
+            return self._add_gradient(rows)
         except RuntimeError as error:
             if not _out_of_memory(error):
                 raise
             if self.parts > 1:
                 raise common.TrialFailed(f"out of memory even at half of batch_size {len(rows)}") from None
-        self.parts = 2
+        self.parts = 2  # here, where nothing holds the activations of what failed
         self.save_memory(self.model.net)
         self.optimizer.zero_grad()
         return self._backward(rows)
+
+    def _add_gradient(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        total, guessed, heard = torch.zeros((), device=self.device), [], []
+        weight = self._mass(rows)
+        for part in rows.tensor_split(max(1, min(self.parts, len(rows) // 2))):  # batch norm needs two clips
+            loss, logits, labels = self._loss(part)
+            loss = loss * (self._mass(part) / weight)
+            loss.backward()
+            total += loss.detach()
+            guessed.append(logits.argmax(1))
+            heard.append(labels)
+        return total, torch.cat(guessed), torch.cat(heard)
+
+    def _mass(self, rows: Tensor) -> Tensor | int:
+        """What the mean loss of `rows` divides by."""
+        return len(rows) if self.loss.weight is None else self.loss.weight[self._y[rows]].sum()
 
     def step(self) -> Told:
         """Train one epoch; return its mean loss, last learning rate and UAR while training.
@@ -296,24 +319,23 @@ class NetFit(Fit):
         if isinstance(self.x, Sequences):
             memory.give_back()  # what the epoch before has left
         net, config, lr, total = self.model.net.train(), self.config, 0.0, torch.zeros((), device=self.device)
-        guessed = torch.empty_like(self._y)
+        guessed, heard = torch.empty_like(self._y), torch.empty_like(self._y)
         with seeded(self.seed + 1_000_003 * (self.epoch + 1), self.device):
             for number, rows in enumerate(batches := self._batches()):
                 lr = config["lr"] * factor(config, self.epoch + number / len(batches))
                 for group in self.optimizer.param_groups:
                     group["lr"] = lr * group["scale"]
                 self.optimizer.zero_grad()
-                loss, logits = self._backward(rows)
+                loss, guessed[rows], heard[rows] = self._backward(rows)
                 if self.CLIP_NORM:
                     nn.utils.clip_grad_norm_(net.parameters(), self.CLIP_NORM)
                 self.optimizer.step()
                 total += loss * len(rows)
-                guessed[rows] = logits.argmax(1)
         self.epoch += 1
         mean = float(total) / len(self.y)
         if not math.isfinite(mean):
             raise common.TrialFailed(f"the training loss must be finite, but is {mean} in epoch {self.epoch}")
-        counts = metrics.confusion(self.y, guessed.cpu().numpy(), self.classes)
+        counts = metrics.confusion(heard.cpu().numpy(), guessed.cpu().numpy(), self.classes)
         return {"loss": mean, "lr": lr, "train_uar": float(metrics.uar(counts))}
 
     def finish(self) -> Any:
@@ -357,7 +379,8 @@ class NetFit(Fit):
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+    told = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in told)
 
 
 def steps(config: Mapping[str, Any]) -> int:
