@@ -6,6 +6,7 @@ first layer's three input channels are summed, as timm does).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmark.families import _torch as loop
 from benchmark.families._common import Config
-from benchmark.networks.mobilenet import MobileNet
+from benchmark.networks.mobilenet import LAST, MobileNet
 from benchmark.schema import SerbenchError
 
 NAME, FEATURES, REUSE_ACTORS, SEEDED, STEP = "cnn", "log_mel_32k", True, True, "epoch"
@@ -72,14 +73,27 @@ class CnnFit(loop.NetFit):
             load_timm(inner, self.weights)
 
     def parameter_groups(self, net: nn.Module) -> list[dict[str, Any]]:
-        """Return two groups: the last linear layer, and the rest."""
-        last = [m for m in net.modules() if isinstance(m, nn.Linear)][-1]
-        head = {id(p) for p in last.parameters()}
-        rest = [p for p in net.parameters() if id(p) not in head]
+        """Return two groups: all but the last layer's parameters, and those."""
+        inner: Any = net.net
+        own = dict(inner.named_parameters())
+        head = _head(inner, own)
         return [
-            {"params": rest, "scale": 1.0},
-            {"params": list(last.parameters()), "scale": self.config["head_rate"]},
+            {"params": [p for name, p in own.items() if name not in head], "scale": 1.0},
+            {"params": [own[name] for name in head], "scale": self.config["head_rate"]},
         ]
+
+
+def _head(net: Any, names: Iterable[str]) -> list[str]:
+    """Return those of a network's `names` that are of its last layer, or layers where it has two heads."""
+    if isinstance(net, MobileNet):
+        return list(LAST)
+    return [name for name in names if name.startswith(tuple(f"{at}." for at in _all(net, "classifier")))]
+
+
+def _all(net: Any, key: str) -> tuple[str, ...]:
+    """Return the layers that timm's configuration of a network names under `key`: none, one or several."""
+    named = net.default_cfg.get(key) or ()
+    return (named,) if isinstance(named, str) else tuple(named)
 
 
 def load_timm(net: Any, weights: Any) -> None:
@@ -90,15 +104,14 @@ def load_timm(net: Any, weights: Any) -> None:
     """
     from timm.models import adapt_input_conv
 
-    own, config = net.state_dict(), net.default_cfg
-    first, head = config["first_conv"] + ".weight", config["classifier"]
-    given = {name: torch.tensor(value) for name, value in weights.items()}
-    given = {name: value for name, value in given.items() if not name.startswith(f"{head}.")}
-    if first in given:
-        given[first] = adapt_input_conv(1, given[first])
-    kept = {name: value for name, value in own.items() if name.startswith(f"{head}.")}
+    own = net.state_dict()
+    dropped = set(_head(net, weights))
+    given = {name: torch.tensor(value) for name, value in weights.items() if name not in dropped}
+    for first in (f"{at}.weight" for at in _all(net, "first_conv")):
+        if first in given:
+            given[first] = adapt_input_conv(1, given[first])
     try:
-        net.load_state_dict({**given, **kept})
+        net.load_state_dict({**given, **{name: own[name] for name in _head(net, own)}})
     except RuntimeError as error:
         why = " ".join(str(error).split())[:200]
         raise SerbenchError(f"the weights must be those of the timm network named, but: {why}") from None
