@@ -78,6 +78,13 @@ def refit(positions: Tensor, old: Grid, new: Grid) -> Tensor:
     return _flat(positions, _fit_last(in_time.transpose(2, 3), new[0]).transpose(2, 3))
 
 
+def from_the_start(positions: Tensor, grid: Grid, columns: int) -> Tensor:
+    """Return the positions (1, 2 + F·columns, C) of the grid's first columns, or of all stretched."""
+    if columns >= grid[1]:
+        return refit(positions, grid, (grid[0], columns))
+    return _flat(positions, _unflat(positions, grid)[..., :columns])
+
+
 def _fit_last(grid: Tensor, size: int) -> Tensor:
     had = grid.shape[3]
     if size > had:

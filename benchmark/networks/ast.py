@@ -131,13 +131,14 @@ class AudioTransformer(VisionTransformer):
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Return logits (n, classes) of normalised spectrograms (n, frames, bands).
 
-        Any number of frames will do. Fewer than 16 are padded with zeros. The positional grid is cut around
-        its middle for a clip shorter than it was laid out for, and interpolated for a longer one.
+        Any number of frames will do. Fewer than 16 are padded with zeros. Clips shorter than the positional
+        grid see its first columns, as if they were padded to its length (their batch's length moves none);
+        for longer ones it is interpolated.
         """
         return super().forward(x)
 
     def _pos_embed(self, x: Tensor) -> Tensor:
-        positions = convert.refit(self.pos_embed, self.patch_embed.grid_size, (x.shape[1], x.shape[2]))
+        positions = convert.from_the_start(self.pos_embed, self.patch_embed.grid_size, x.shape[2])
         tokens = [token.expand(len(x), -1, -1) for token in (self.cls_token, self.reg_token)]
         return self.pos_drop(torch.cat([*tokens, x.flatten(1, 2)], 1) + positions)
 

@@ -103,12 +103,12 @@ def test_a_whole_clip_is_classified_as_by_transformers(tmp_path, stride, origina
     assert_same_logits(network, peer, clips(1024))
 
 
-@pytest.mark.parametrize("laid_out_for", [1024, 384])
-def test_a_shorter_clip_sees_the_middle_of_the_positions(laid_out_for):
+@pytest.mark.parametrize(("laid_out_for", "first"), [(384, 32), (1024, 0)])
+def test_a_shorter_grid_is_the_middle_of_the_positions_and_a_shorter_clip_sees_the_first(laid_out_for, first):
     weights = of_transformers().state_dict()
     network, peer = tiny(frames=laid_out_for), of_transformers(384)
     load(network, weights, "audioset")
-    peer.load_state_dict(with_grid(weights, grid_of(weights, 12)[..., 32 : 32 + 37]))
+    peer.load_state_dict(with_grid(weights, grid_of(weights, 12)[..., first : first + 37]))
     assert_same_logits(network, peer, clips(384))
 
 
@@ -207,10 +207,10 @@ def test_the_whole_base_network_is_that_of_transformers():
         "num_attention_heads": 12,
         "intermediate_size": 3072,
     }
-    peer = of_transformers(128, **sizes)
-    network = AudioTransformer(CLASSES, frames=128).eval()
+    peer = of_transformers(1024, **sizes).double()
+    network = AudioTransformer(CLASSES).double().eval()
     load(network, peer.state_dict(), "audioset")
-    assert_same_logits(network, peer, clips(128, 1), tolerance=1e-3)
+    assert_same_logits(network, peer, clips(1024, 1).double())
 
 
 def test_gradients_are_those_of_transformers():
