@@ -34,6 +34,9 @@ from benchmark.scores import IDENTITY, Run
 
 SUMS = "SHA256SUMS"
 WORKING = ("journal.jsonl", ".tune", ".lock", ".owner")  # of a driver at work: never sealed
+MODELS = (
+    "models"  # whoever trained may lay them here for `predict`: outside the seal, no number hangs on them
+)
 REQUIRED = (
     *("study.yaml", "environment.json", "corpus.json", "manifest.csv", "splits.json", "audit.json"),
     *("leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex", "pairwise.csv"),
@@ -218,7 +221,7 @@ def is_sealed(bundle: Path) -> bool:
 
 def _files(bundle: Path) -> list[str]:
     names = (p.relative_to(bundle) for p in bundle.rglob("*") if p.is_file())
-    return sorted(n.as_posix() for n in names if n.parts[0] not in (SUMS, *WORKING))
+    return sorted(n.as_posix() for n in names if n.parts[0] not in (SUMS, MODELS, *WORKING))
 
 
 def sealed_files(bundle: Path) -> int:

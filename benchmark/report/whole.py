@@ -15,7 +15,6 @@ MAJORITY = "majority"
 FROZEN = ("study.yaml", "environment.json", "corpus.json", "manifest.csv", "splits.json", "audit.json")
 FIGURES = ("forest", "folds", "speakers")  # of all systems
 FIGURES_OF = ("confusion", "reliability", "search", "curves", "trees", "importance", "parallel")  # of one
-MODELS = "models"  # whoever trained may keep them in the bundle (`predict`)
 
 
 def problems(folder: Path) -> list[str]:
@@ -70,7 +69,7 @@ def added(folder: Path, made: Collection[str]) -> Iterator[str]:
         if name.parts[0] in bundle.WORKING:
             if len(name.parts) == 1 and bundle.is_sealed(folder):
                 yield f"added: {name} (of a driver at work, nothing in a sealed bundle needs it: remove it)"
-        elif name.parts[0] == MODELS:
+        elif name.parts[0] == bundle.MODELS:
             continue
         elif path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):

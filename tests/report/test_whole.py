@@ -95,10 +95,14 @@ def test_an_empty_folder_is_named(made):
     assert leaderboard.verify(made) == ["added: runs/evil/ (an empty folder)"]
 
 
-def test_models_may_lie_in_the_bundle(made):
-    (made / "models").mkdir()
-    (made / "models" / "svm.pkl").write_text("x")
-    reseal(made)
+def test_models_may_lie_in_a_sealed_bundle_and_be_taken_away_again(made):
+    models = made / "models" / "runs" / "svm" / "fold-1" / "seed-1"
+    models.mkdir(parents=True)
+    (models / "model.json").write_text("{}")
+    assert leaderboard.verify(made) == []
+    bundle.seal(made)
+    assert "models/" not in (made / bundle.SUMS).read_text()
+    shutil.rmtree(made / "models")
     assert leaderboard.verify(made) == []
 
 
