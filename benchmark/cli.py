@@ -204,12 +204,15 @@ def run_list(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_fetch(args: argparse.Namespace) -> dict[str, Any]:
     """Fetch a corpus or weights."""
-    from benchmark import fetch
+    from benchmark import fetch, files
 
     path = fetch.fetch(args.name, _cache(args), source=args.source)
+    told = {"sha256": files.sha256(path)} if path.is_file() else {}  # weights; a corpus was held to its hash
     if not args.json:
         print(path)
-    return {"name": args.name, "path": str(path)}
+        for algorithm, found in told.items():
+            print(f"{algorithm}:{found}", file=sys.stderr)
+    return {"name": args.name, "path": str(path), **told}
 
 
 def run_prepare(args: argparse.Namespace) -> dict[str, Any]:
@@ -372,14 +375,18 @@ def run_verify(args: argparse.Namespace) -> dict[str, Any]:
 def run_predict(args: argparse.Namespace) -> dict[str, Any]:
     """Label new clips; exit status 1 where one can't be used."""
     from benchmark.predict import predict
+    from benchmark.report import formats
 
     rows = predict(args.bundle, args.family, args.files, _cache(args))
     if not args.json:
-        for row in rows:
-            shares = {name[2:]: value for name, value in row.items() if name.startswith("p_")}
-            ranked = sorted(shares.items(), key=lambda item: -item[1])
-            told = row.get("error") or "  ".join(f"{label} {share:.3f}" for label, share in ranked)
-            print(f"{row['file']}  {row.get('predicted', 'error')}  {told}")
+        labels = [name for name in next((row for row in rows if "error" not in row), {}) if name[:2] == "p_"]
+        cells = [
+            [row["file"], "error", *[""] * len(labels), row["error"]]
+            if "error" in row
+            else [row["file"], row["predicted"], *(f"{row[name]:.3f}" for name in labels), row["note"]]
+            for row in rows
+        ]
+        print(formats.text(["file", "predicted", *(name[2:] for name in labels), ""], cells))
     args.status = int(any("error" in row for row in rows))
     return {"bundle": str(args.bundle), "family": args.family, "clips": rows}
 

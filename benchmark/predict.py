@@ -14,16 +14,23 @@ from benchmark.schema import SerbenchError, of_system
 from benchmark.scores import PUBLISHED
 from benchmark.sequences import Sequences
 
+NOTES = {  # what `audio.decode` flags of a clip that a label should not be read without
+    "capped": f"only its first {audio.CAP_SECONDS} s are heard",
+    "silent": "silent",
+    "narrow_band": f"sampled below {audio.WIDE_BAND // 1000} kHz",
+}
+
 
 def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path) -> list[dict[str, Any]]:
-    """Return a row a clip: file, predicted, p_<class>…; or file and error, where it can't be used.
+    """Return a row a clip: file, note, predicted, p_<class>…; or file and error, where it can't be used.
 
-    Probabilities are the mean over all stored models of the system: its folds and seeds.
+    Probabilities are the mean over all stored models of the system: its folds and seeds. `note` says what a
+    reader must know of the clip, "" where there is nothing.
 
     Args:
         folder: the bundle; its models lie in `<folder>/models` or in the cache, under the study's digest.
         system: a row of its leaderboard, or a family that it has once: `cnn` for `cnn@audioset`.
-        clips: audio files of any length and sample rate.
+        clips: audio files of any sample rate; of long ones the first `audio.CAP_SECONDS` are heard.
         cache_folder: of models and pretrained weights.
 
     Raises:
@@ -54,8 +61,9 @@ def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path
     rows: list[dict[str, Any]] = []
     for clip in clips:
         try:
-            features.append(_features(clip, found.features, cache_folder))
-            rows.append({"file": str(clip)})
+            decoded = audio.decode(clip)
+            features.append(_features(decoded, found.features, cache_folder))
+            rows.append({"file": str(clip), "note": "; ".join(NOTES[f] for f in decoded.flags if f in NOTES)})
         except audio.Rejected as error:
             rows.append({"file": str(clip), "error": f"{error.reason}: {error.detail}"})
     if features:
@@ -69,10 +77,8 @@ def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path
     return rows
 
 
-def _features(clip: Path, name: str, cache_folder: Path) -> np.ndarray:
-    decoded = audio.decode(clip)
+def _features(clip: audio.Decoded, name: str, cache_folder: Path) -> np.ndarray:
     parts = [
-        prepare.describe(decoded, part, prepare.feature_weights(part, cache_folder))
-        for part in name.split("+")
+        prepare.describe(clip, part, prepare.feature_weights(part, cache_folder)) for part in name.split("+")
     ]
     return np.hstack(parts) if len(parts) > 1 else parts[0]

@@ -9,10 +9,11 @@ import soundfile
 import yaml
 from helpers import make_bundle
 
-from benchmark import bundle, registry
+from benchmark import bundle, registry, space
 from benchmark.cli import main
 from benchmark.predict import predict
 from benchmark.schema import SerbenchError, UsageError
+from benchmark.sequences import Sequences
 from benchmark.spec import SPACES
 
 CONFIG = {"kernel": "rbf", "C": 1.0, "gamma_scale": 1.0, "class_weight": "none"}
@@ -45,7 +46,7 @@ def made(tmp_path: Path) -> Path:
 
 
 def test_clips_of_any_length_and_rate_are_labelled_and_bad_ones_named(made, tmp_path, capsys):
-    clips = [tone(tmp_path / "a.wav", 0.3, 8000), tone(tmp_path / "b.flac", 4, 44100, 300)]
+    clips = [tone(tmp_path / "a.wav", 0.3, 8000), tone(tmp_path / "b.flac", 61, 44100, 300)]
     (tmp_path / "c.wav").write_bytes(b"not audio")
     files = [str(path) for path in (*clips, tmp_path / "c.wav")]
     arguments = ["predict", str(made), "--family", "svm", "--cache", str(tmp_path / "cache"), *files]
@@ -57,11 +58,35 @@ def test_clips_of_any_length_and_rate_are_labelled_and_bad_ones_named(made, tmp_
         assert set(shares) == {"p_angry", "p_calm", "p_sad"}
         assert sum(shares.values()) == pytest.approx(1, abs=1e-5)
         assert "p_" + row["predicted"] == max(shares, key=shares.__getitem__)
+    assert [row["note"] for row in told[:2]] == ["sampled below 16 kHz", "only its first 60 s are heard"]
     assert told[2]["error"].startswith("not_audio")
-    assert main(arguments[:-1]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    assert lines[0].startswith(f"{files[0]}  {told[0]['predicted']}  {told[0]['predicted']} 0.")
+    assert main(arguments) == 1
+    header, _, *lines = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert header == ["file", "predicted", "angry", "calm", "sad"]
+    for line, row in zip(lines[:2], told, strict=False):
+        shares = [f"{row['p_' + label]:.3f}" for label in header[2:]]
+        assert line == [row["file"], row["predicted"], *shares, *row["note"].split()]
+    assert lines[2][:3] == [files[2], "error", "not_audio:"]
+
+
+def test_a_network_labels_a_clip_alone_as_among_others(tmp_path):
+    folder = make_bundle(tmp_path, systems={"lstm": 0.7})
+    feature, found = registry.feature("log_mel"), space.load(SPACES / "lstm.yaml")
+    study = dict(bundle.read_study(folder)) | {"spaces": {"lstm": found.text}}
+    study["digests"] = {"study": "d1", "features": {"log_mel": feature.digest()}}
+    (folder / "study.yaml").write_text(yaml.safe_dump(study))
+    draw = np.random.default_rng(0)
+    x = Sequences.of([draw.normal(size=(50, len(feature.columns()))).astype(np.float16) for _ in range(12)])
+    config = found.configuration(found.published_params) | {"units": 8, "layers": 1, "epochs": 1}
+    fit = registry.family("lstm").start(config, x, np.arange(12) % 3, classes=3, seed=1)
+    fit.step()
+    fit.finish().save(folder / "models" / "runs/lstm/fold-1/seed-1")
+    clips = [tone(tmp_path / f"{n}.wav", n, 16000, 100 * n) for n in (1, 2, 3)]
+    together = predict(folder, "lstm", clips, tmp_path / "cache")
+    alone = [predict(folder, "lstm", [clip], tmp_path / "cache")[0] for clip in clips]
+    for one, other in zip(together, alone, strict=True):
+        assert one == {**other, **{k: pytest.approx(v, abs=1e-5) for k, v in other.items() if k[:2] == "p_"}}
+    assert len({row["p_sad"] for row in together}) == 3
 
 
 def test_models_beside_the_bundle_are_found_too(made, tmp_path):
