@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmark import metrics, statistics
 from benchmark.metrics import METRICS
-from benchmark.schema import SerbenchError, searched_system
+from benchmark.schema import SerbenchError, of_system, searched_system
 
 Row = dict[str, Any]
 
@@ -298,14 +298,14 @@ def _ablation(
     out: list[Row] = []
     for system in order:
         name = system.removesuffix(PUBLISHED)
-        family, _, pretraining = name.partition("@")
-        ending = system.removeprefix(name)
-        scratch = f"{family}@none{ending}"
+        family, pretraining, _ = of_system(name)
+        own = name.replace(f"@{pretraining}", "@none")  # of several searches, the one of the same number
+        scratch = own + system.removeprefix(name)
         if pretraining in ("", "none") or scratch not in order:
             continue
-        if same_network(name, f"{family}@none"):
+        if same_network(name, own):
             (pair,) = compare([system, scratch])
-            comparison = "published recipe" if ending else "searched"
+            comparison = "searched" if system == name else "published recipe"
             row = {"family": family, "comparison": comparison, "system": system, "scratch": scratch}
             out.append(row | {key: pair[key] for key in ABLATION_COLUMNS[4:]})
     return sorted(out, key=lambda row: (row["family"], row["comparison"] != "searched", row["system"]))

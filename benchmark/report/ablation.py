@@ -9,6 +9,7 @@ from typing import Any
 from benchmark import bundle, scores, space
 from benchmark.files import csv_text, parse_typed
 from benchmark.report import formats
+from benchmark.schema import searched_system
 
 Row = Mapping[str, Any]
 NOT_RUN = "not run"
@@ -60,13 +61,14 @@ def commands(rows: Sequence[Row], quote: str = "") -> list[str]:
 
 
 def _missing(folder: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    have = {row["system"] for row in rows}
+    held = {searched_system(system) for system in bundle.read_study(folder)["systems"]}
+    have = {searched_system(row["system"]) for row in rows}
     out = {}
     for path in sorted(folder.glob("searches/*@*/fold-*/space.yaml")):
         found = space.load(path)
         for pretraining, weights in found.weights.items():
             system, scratch = f"{found.family}@{pretraining}", f"{found.family}@none"
-            if system not in have:
+            if system not in have and not {system, scratch} <= held:  # both: of two networks, no comparison
                 out[system] = {
                     **dict.fromkeys(scores.ABLATION_COLUMNS), "family": found.family, "comparison": NOT_RUN,
                     "system": system, "scratch": scratch,

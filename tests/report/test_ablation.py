@@ -63,6 +63,28 @@ def test_what_was_not_run_stands_with_its_command(tmp_path):
     assert "not run" in files["ablation.tex"]
 
 
+def test_two_networks_of_one_family_are_no_comparison_that_was_not_run(tmp_path):
+    folder = make_bundle(tmp_path, systems={"cnn@imagenet": 0.8, "cnn@none": 0.4}, seal=False)
+    for system, file in (("cnn@imagenet", "cnn@imagenet.yaml"), ("cnn@none", "cnn.yaml")):
+        for path in folder.glob(f"searches/{system}/fold-*/space.yaml"):
+            path.write_text((SPACES / file).read_text())
+    rows = bundle.tables(folder).ablation
+    assert rows == []
+    (row,) = parse("ablation.csv", ablation.files(folder, rows, "About.", "made")["ablation.csv"])
+    assert (row["system"], row["comparison"]) == ("cnn@audioset", "not run")
+
+
+def test_of_several_searches_those_of_one_number_are_compared(tmp_path):
+    systems = {f"cnn@{pretraining}.{n}": 0.6 for pretraining in ("audioset", "none") for n in (1, 2)}
+    folder = make_bundle(tmp_path, systems=systems, seal=False)
+    for path in folder.glob("searches/cnn@*/fold-*/space.yaml"):
+        path.write_text((SPACES / "cnn.yaml").read_text())
+    rows = bundle.tables(folder).ablation
+    searched = [(row["system"], row["scratch"]) for row in rows if row["comparison"] == "searched"]
+    assert searched == [("cnn@audioset.1", "cnn@none.1"), ("cnn@audioset.2", "cnn@none.2")]
+    assert "not run" not in ablation.files(folder, rows, "About.", "made")["ablation.csv"]
+
+
 def test_the_page_shows_the_comparison_in_points_and_what_was_not_run(tmp_path):
     folder = made(tmp_path)
     for path in folder.glob("searches/cnn@*/fold-*/space.yaml"):
