@@ -78,9 +78,9 @@ def _start(options: dict[str, Any]) -> None:
 
 
 def resources() -> dict[str, float]:
-    """Return the cluster's CPUs and GPUs."""
-    total = ray.cluster_resources()
-    return {"cpus": total.get("CPU", 1.0), "gpus": total.get("GPU", 0.0)}
+    """Return the cluster's CPUs, GPUs and nodes."""
+    total, nodes = ray.cluster_resources(), sum(node["Alive"] for node in ray.nodes())
+    return {"cpus": total.get("CPU", 1.0), "gpus": total.get("GPU", 0.0), "nodes": nodes}
 
 
 def put(value: Any) -> Any:

@@ -54,7 +54,11 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Weights:
-    """A file of pretrained weights that can be fetched. Its hash is not published: a bundle records it."""
+    """A file of pretrained weights that can be fetched.
+
+    No page publishes its hash, but the Hugging Face hub sends one with the file, which is held to it. A
+    bundle records the hash in any case.
+    """
 
     url: str
     about: str
@@ -69,6 +73,7 @@ class Weights:
 
 
 HUB = "https://huggingface.co/{}/resolve/main/model.safetensors"
+HUB_HASH = "X-Linked-ETag"  # a header of its answers: the SHA-256 of a large file
 WEIGHTS = {
     "mn04-audioset": Weights(
         "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt",
@@ -322,9 +327,16 @@ def _receive(entry: Known | Weights, part: Path) -> Iterator[int]:
         if response.status_code == 416:  # what is there is no beginning of that file
             part.unlink()
         response.raise_for_status()
+        hashes = [answer.headers.get(HUB_HASH, "").strip('"') for answer in (*response.history, response)]
         with part.open("ab" if response.status_code == 206 else "wb") as file:
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
                 yield file.tell()
                 if 0 < entry.bytes < file.tell():  # another file: its hash will say so
                     return
+    for published in (text for text in hashes if re.fullmatch("[0-9a-f]{64}", text)):
+        if (found := sha256(part)) != published:
+            part.unlink()
+            raise SerbenchError(
+                f"fetch: {entry.url} must have sha256:{published}, but has {found}; get it again"
+            )

@@ -67,6 +67,7 @@ class SearchTask:
     data: (
         Any  # references in the object store: a TrainingPart and, where the system is pretrained, its weights
     )
+    checkpoints: bool = True  # kept in `storage`, which every node must reach
     time_budget: float | None = None  # seconds of wall time
     history: Sequence[TrialRecord] = field(default_factory=tuple)  # ended trials, in order of their end
 
@@ -276,7 +277,7 @@ def _trial(config: dict[str, Any], task: SearchTask) -> None:
 
     def report(values: dict[str, Any], save: Callable[[Path], None] | None = None) -> None:
         values = {**values, "elapsed": perf_counter() - begun}
-        if save is None:
+        if save is None or not task.checkpoints:
             tune.report(values)
             return
         with tempfile.TemporaryDirectory() as folder:

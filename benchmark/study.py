@@ -157,6 +157,12 @@ def tidy(folder: Path, storage: str | None) -> None:
 
 def plan(spec: StudySpec, place: Place) -> Study:
     """Prepare the corpus and its features, apply the protocol, and digest it all."""
+    names = sorted({spec.space(system).features for system in spec.systems})
+    used = {
+        name: prepare.weights_file(name, place.cache, system)
+        for system in spec.systems
+        for name in needed_weights(system, spec.space(system))
+    }
     step(f"Corpus: {spec.corpus}")
     corpus, root = prepare.prepare(
         spec.corpus, place.root, place.cache, strict=place.strict, allow_modified=spec.allow_modified,
@@ -173,12 +179,6 @@ def plan(spec: StudySpec, place: Place) -> Study:
         if len(kept) < len(spec.folds):
             raise UsageError(f"folds must be among 1 to {len(split.folds)}, but got {list(spec.folds)}")
         split = replace(split, folds=kept)
-    names = sorted({spec.space(system).features for system in spec.systems})
-    used = {
-        name: prepare.weights_file(name, place.cache, system)
-        for system in spec.systems
-        for name in needed_weights(system, spec.space(system))
-    }
     started = (spec.space(system).start_weights for system in spec.systems)
     weights = {name: used[name] for name in started if name}
     hashes = {name: files.sha256(path) for name, path in sorted(used.items())}
@@ -231,6 +231,7 @@ def search(
             study=study.digest, system=system, family=space.family, fold=fold, sampler=sampler, space=space,
             trials=spec.trials, inner_folds=spec.inner_folds, prune=spec.prune, concurrency=spec.concurrency,
             storage=storage, data=(parts[space.features, fold], *pretrained), time_budget=spec.time_budget,
+            checkpoints=bool(place.storage) or room["nodes"] == 1,
         )  # fmt: skip
 
     room = cluster.resources()

@@ -4,13 +4,17 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content` under any path; closes after `cut` bytes of a reply, `cuts` times."""
+    """Serves `content` under any path; closes after `cut` bytes of a reply, `cuts` times.
+
+    Under /hub/ it sends its client on and tells the hash `linked`, as the Hugging Face hub does.
+    """
 
     daemon_threads = True
     content = b""
     cut = 0
     cuts = 0
     ranges = True
+    linked = ""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -24,6 +28,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         server, asked = self.server, self.headers.get("Range")
+        if self.path.startswith("/hub/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/hub"))
+            self.send_header("X-Linked-ETag", f'"{server.linked}"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         server.asked.append(asked)
         start = int(asked.split("=")[1].rstrip("-")) if asked and server.ranges else 0
         if start > len(server.content):

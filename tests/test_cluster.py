@@ -188,14 +188,17 @@ published: {dropout: 0.2}
 """
 
 
-def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint(
-    ray_here: None, tmp_path: Path
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint_or_begins_anew(
+    ray_here: None, tmp_path: Path, checkpoints: bool
 ) -> None:
     """Every step counts once, with the numbers of an unbroken trial."""
     toy, part = problem("lstm", 1), make_part()
     part = replace(part, x=toy.x[range(len(part.y))], y=toy.y[: len(part.y)], classes=CLASSES)
     events: list[dict[str, Any]] = []
-    task = make_task(LSTM, trials=1, prune=False, data=(cluster.put(part),), storage=str(tmp_path))
+    task = make_task(
+        LSTM, trials=1, prune=False, data=(cluster.put(part),), storage=str(tmp_path), checkpoints=checkpoints
+    )
 
     def emit(event: dict[str, Any]) -> None:
         events.append(event)
@@ -207,6 +210,7 @@ def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint(
     (trial,) = State(events).ended(task.name)
     assert [e["event"] for e in events].count("trial_restarted") == 1
     assert (trial.state, list(trial.steps)) == (COMPLETE, [1, 2, 3, 4, 5])
+    assert any(tmp_path.rglob("fit.safetensors")) == checkpoints
     told: list[dict[str, Any]] = []
     seed = search.seed_of(trial.trial_id)
 

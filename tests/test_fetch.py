@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
 from benchmark import fetch, prepare, spec
-from benchmark.cli import FETCHED
+from benchmark.cli import FETCHED, main
 from benchmark.corpora import ravdess
 from benchmark.schema import SerbenchError, UsageError
 
@@ -184,6 +184,24 @@ def test_any_network_of_timm_is_fetched_by_its_name_on_the_hub(tmp_path):
         fetch.fetch("tim/resnet18", tmp_path / "cache", source)
 
 
+def test_weights_of_the_hub_are_held_to_the_hash_that_it_sends(server, tmp_path, monkeypatch, capsys):
+    server.content = save({"conv1.weight": np.ones((64, 3, 7, 7), np.float32)})
+    monkeypatch.setattr(fetch, "HUB", server.url + "/hub/{}/model.safetensors")
+    server.linked = "0" * 64
+    wanted = hashlib.sha256(server.content).hexdigest()
+    with pytest.raises(SerbenchError, match=rf"must have sha256:{'0' * 64}, but has {wanted}; get it again"):
+        fetch.fetch("timm/resnet18.a1_in1k", tmp_path)
+    assert left(tmp_path) == []
+    server.linked, server.cuts, server.cut = wanted, 1, 20_000
+    arguments = ["fetch", "timm/resnet18.a1_in1k", "--cache", str(tmp_path)]
+    assert main(arguments) == 0
+    path, told = Path(capsys.readouterr().out.strip()), fetch.fetch("timm/resnet18.a1_in1k", tmp_path)
+    assert path == told and path.read_bytes() == server.content
+    assert server.asked[-1] == f"bytes={fetch.CHUNK}-"
+    assert main(arguments) == 0
+    assert f"sha256:{wanted}" in capsys.readouterr().err
+
+
 def test_weights_that_are_none_leave_nothing_in_the_cache(tmp_path):
     source = tmp_path / "page.safetensors"
     source.write_text("<html>")
@@ -197,6 +215,15 @@ def test_weights_that_are_none_leave_nothing_in_the_cache(tmp_path):
 def test_missing_weights_are_one_line_with_the_command_that_brings_them(tmp_path):
     with pytest.raises(UsageError, match="cnn@audioset needs the weights mn04-audioset: serbench fetch"):
         prepare.weights_file("mn04-audioset", tmp_path, "cnn@audioset")
+
+
+def test_a_study_without_its_weights_ends_before_it_reads_the_corpus(tmp_path, capsys):
+    arguments = ["--families", "cnn@audioset", "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "c")]
+    assert main(["run", "--corpus", "synthetic", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert "cnn@audioset needs the weights mn04-audioset: serbench fetch mn04-audioset" in said
+    assert "Corpus" not in said
+    assert not (tmp_path / "c").exists()
 
 
 def test_bare_systems_are_those_whose_weights_are_at_hand(tmp_path):
