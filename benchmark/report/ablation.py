@@ -15,7 +15,8 @@ Row = Mapping[str, Any]
 NOT_RUN = "not run"
 ABOUT = (
     "Difference in UAR, in points: pretrained less random weights, at equal budget (searched) and with the "
-    "same published recipe on both sides; interval and p as in the pairwise table, p uncorrected."
+    "same published recipe, or one of ours where none is published, on both sides; interval and p as in the "
+    "pairwise table, p uncorrected."
 )
 COLUMNS = (*scores.ABLATION_COLUMNS, "command")
 _NUMBERS = ("effect", "lo", "hi", "p")
