@@ -75,11 +75,15 @@ def settings_digest(*modules: Mapping[str, Any]) -> str:
     return digest([{name: value for name, value in module.items() if name.isupper()} for module in modules])
 
 
+LISTED = 60  # names that an error lists
+
+
 def nearest(value: str, known: Iterable[str]) -> str:
-    """Return the cure for an unknown name: `did you mean 'x'? known: x, y`."""
+    """Return the cure for an unknown name: `did you mean 'x'? known: x, y`; of many names their number."""
     known = list(known)
     near = difflib.get_close_matches(value, known, n=1)
-    return (f"did you mean {near[0]!r}? " if near else "") + f"known: {', '.join(known)}"
+    listed = f"known: {', '.join(known)}" if len(known) <= LISTED else f"{len(known)} are known"
+    return (f"did you mean {near[0]!r}? " if near else "") + listed
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ NUMBERS: dict[str, tuple[type, ...]] = {"float": (int, float), "int": (int,)}
 RESOURCES: dict[str, float] = {"cpus": 1, "gpus": 0, "memory_gb": 1, "time_limit_s": 600}  # of one trial
 PRUNING: dict[str, float] = {"grace": 1, "reduction": 3}  # in steps
 LEAST = {"cpus": 0.01, "gpus": 0, "memory_gb": 0.01, "time_limit_s": 1, "grace": 1, "reduction": 2}
+Limit = tuple[str, float, float]  # "int" | "float" | "str", least and greatest value
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -114,7 +115,8 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise SerbenchError(f"{path}: must be a readable YAML file in UTF-8, but {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise SerbenchError(f"{path}: must be a readable YAML file in UTF-8, but: {why}") from None
 
 
 def need(where: str, rule: bool, message: str) -> None:
@@ -289,6 +291,37 @@ def _block(top: Located, key: str, allowed: Iterable[str] | None = None) -> Loca
     return check_keys(found, found if allowed is None else allowed, key)
 
 
+def _check_limits(name: str, values: Iterable[Any], where: str, limits: Mapping[str, Limit]) -> None:
+    for value in values if name in limits else ():
+        kind, least, most = limits[name]
+        fits = isinstance(value, str) if kind == "str" else type(value) in NUMBERS[kind]
+        fits = fits and (kind == "str" or least <= value <= most)
+        need(where, fits, f"{name} must be {_rule(*limits[name])}, but got {value!r}")
+
+
+def _rule(kind: str, least: float, most: float) -> str:
+    if kind == "str":
+        return "text"
+    above = "above 0" if 0 < least < 1 else f">= {least:g}"
+    below = f" and <= {most:g}" if most < math.inf else ""
+    return f"{'a whole number' if kind == 'int' else 'a number'} {above}{below}"
+
+
+def _weights(top: Located, family: Any) -> dict[str, str]:
+    """Return the weights by pretraining; the family must know those, and the space's own be one of them."""
+    weights, own = _block(top, "weights"), top.get("pretraining", "none")
+    for key, value in weights.items():
+        named = isinstance(value, str) and key != "none"
+        need(weights.where(key), named, f"{key} must be a pretraining and the name of its weights")
+        known = getattr(family, "PRETRAININGS", ()) if family else (key,)
+        told = nearest(key, known) if known else "its networks begin with random weights; leave `weights` out"
+        need(weights.where(key), key in known, f"{top['family']} has no pretraining {key!r}: {told}")
+    among, offered = not (family and weights), ("none", *weights)
+    told = f"pretraining must be none or among `weights`, but got {own!r}: {nearest(own, offered)}"
+    need(top.where("pretraining"), among or own in offered, told)
+    return dict(weights)
+
+
 def _numbers(top: Located, key: str, defaults: Mapping[str, float]) -> dict[str, float]:
     given = _block(top, key, defaults)
     for name, value in given.items():
@@ -338,15 +371,20 @@ def parse(text: str, name: str, family: Any = None) -> Space:
     published, assumed = _published(search.values(), given, place), top.get("assumed", [])
     listed = isinstance(assumed, list) and all(key in [*published, *fixed] for key in assumed)
     need(top.where("assumed"), listed, f"assumed must list published or fixed names: {assumed!r}")
-    weights = _block(top, "weights")
-    for key, value in weights.items():
-        named = isinstance(value, str) and key != "none"
-        need(weights.where(key), named, f"{key} must be a pretraining and the name of its weights")
+    limits = getattr(family, "LIMITS", {})
+    for p in search.values():
+        whole = p.type == "float" and limits.get(p.name, ("float",))[0] == "int"
+        need(entries.where(p.name), not whole, f"{p.name} must have type: int")
+        _check_limits(p.name, p.choices or (p.low, p.high), entries.where(p.name), limits)
+    for block, values in ((fixed, fixed), (top, published)):
+        for key, value in values.items():
+            _check_limits(key, [value], block.where("published" if block is top else key), limits)
+    weights = _weights(top, family)
     needs, pruning = _numbers(top, "resources", RESOURCES), _numbers(top, "pruning", PRUNING)
     return Space(
         *(own, top["features"], top.get("pretraining"), dict(fixed), tuple(search.values())),
         *(published, tuple(assumed), needs, pruning, text),
-        weights=dict(weights),
+        weights=weights,
     )
 
 

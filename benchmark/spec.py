@@ -17,6 +17,7 @@ from benchmark.schema import (
     SerbenchError,
     UsageError,
     of_system,
+    searched_system,
     study_digest,
 )
 from benchmark.space import Space
@@ -64,6 +65,8 @@ class StudySpec:
             raise UsageError("a study needs at least one system: name one with --families")
         if len(set(self.systems)) < len(self.systems):
             raise UsageError(f"a system is named twice: {', '.join(self.systems)}")
+        for system in self.systems:
+            _check_pretraining(system, self.space(system))
 
     def space(self, system: str) -> Space:
         """Return the search space of `system`."""
@@ -82,6 +85,16 @@ class StudySpec:
         yaml.SafeDumper.add_representer(str, _text)
         content = {"schema_version": SCHEMA_VERSION, **_plain(asdict(self)), "digests": dict(digests)}
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=110)
+
+
+def _check_pretraining(system: str, found: Space) -> None:
+    """Refuse a name of pretraining that nothing backs: random weights would stand under it."""
+    pretrained = found.weights or any(map(registry.weights_of, found.features.split("+")))
+    if found.start != "none" and not pretrained:
+        raise SerbenchError(
+            f"{system}.yaml: pretraining must be none, since it names no weights and its features, "
+            f"{found.features}, have none, but got {found.start!r}"
+        )
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
@@ -112,12 +125,13 @@ def read_spaces(systems: tuple[str, ...], folder: Path | None) -> dict[str, str]
         family, pretraining, search = of_system(system)
         registry.closest(family, registry.names("families"), "family")
         path = _file(system, folder)
+        found = space.load(path)  # without the family, whose import takes seconds, a name is told at once
+        offered = {"none", *found.weights} if found.weights else {found.start}
+        if (pretraining and pretraining not in offered) or system.endswith("@"):
+            if "@" in path.stem:
+                raise SerbenchError(f"{path}: pretraining must be {pretraining}, as the file's name says")
+            registry.closest(searched_system(system), known_systems(folder), "system")
         loaded = space.load(path, registry.family(family))
-        offered = sorted({*loaded.weights, "none"}) if loaded.weights else [loaded.start]
-        if pretraining and pretraining not in offered:
-            raise UsageError(
-                f"{family} has no pretraining {pretraining!r}: its space offers {', '.join(offered)}"
-            )
         # without weights svm@none is svm, but svm@audioset has a space of its own
         named = f"{family}@{loaded.of(system).start}" if loaded.weights else path.stem
         texts[f"{named}.{search}" if system.endswith(f".{search}") else named] = loaded.text
@@ -126,14 +140,24 @@ def read_spaces(systems: tuple[str, ...], folder: Path | None) -> dict[str, str]
 
 def _file(system: str, folder: Path | None) -> Path:
     family, pretraining, _ = of_system(system)
-    own = (folder or SPACES) / f"{family}@{pretraining}.yaml"
-    return own if own.exists() else (folder or SPACES) / f"{family}.yaml"
+    names = [path.stem for path in _files(folder)]
+    own = next((name for name in (f"{family}@{pretraining}", family) if name in names), None)
+    if own is None:
+        held = f"holds {', '.join(names)}" if names else "holds none"
+        raise UsageError(f"{system} needs a space {family}.yaml, but {folder or SPACES} {held}")
+    return (folder or SPACES) / f"{own}.yaml"
+
+
+def _files(folder: Path | None) -> list[Path]:
+    if folder and not folder.is_dir():
+        raise UsageError(f"--spaces must name a folder of YAML files, but {folder} is none")
+    return sorted((folder or SPACES).glob("*.yaml"))
 
 
 def known_systems(folder: Path | None = None) -> tuple[str, ...]:
     """Return every system that the spaces of `folder` (default: the packaged ones) describe, sorted."""
     systems = set()
-    for path in (folder or SPACES).glob("*.yaml"):
+    for path in _files(folder):
         loaded = space.load(path)
         variants = [f"{path.stem}@{name}" for name in (*loaded.weights, "none")] if loaded.weights else []
         systems.update([path.stem] if "@" in path.stem else variants or [path.stem])
@@ -172,7 +196,7 @@ def read_study(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises:
         SerbenchError: unknown key or value of the wrong type, with file and line.
     """
-    allowed = {f.name for f in fields(StudySpec)} | {"schema_version", "digests"}
+    allowed = sorted({f.name for f in fields(StudySpec)} | {"schema_version", "digests"})
     found = space.check_keys(space.load_yaml(path), allowed, "study", ("corpus", "systems"))
     for f in (f for f in fields(StudySpec) if f.name in found):
         value, kind = found[f.name], str(f.type)
