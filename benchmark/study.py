@@ -24,6 +24,7 @@ from benchmark import (
     prepare,
     protocols,
     records,
+    registry,
 )
 from benchmark.evaluation import MAJORITY, Fitted, Refit
 from benchmark.journal import Journal
@@ -163,6 +164,8 @@ def plan(spec: StudySpec, place: Place) -> Study:
         for system in spec.systems
         for name in needed_weights(system, spec.space(system))
     }
+    for system in spec.systems:
+        _try_out(system, spec.space(system), used)
     step(f"Corpus: {spec.corpus}")
     corpus, root = prepare.prepare(
         spec.corpus, place.root, place.cache, strict=place.strict, allow_modified=spec.allow_modified,
@@ -196,6 +199,23 @@ def plan(spec: StudySpec, place: Place) -> Study:
     if hashes:
         digests["weights"] = hashes
     return Study(spec, corpus, split, tables, weights, digest, digests)
+
+
+def _try_out(system: str, space: Space, weights: Mapping[str, Path]) -> None:
+    """Refuse what would end every trial: features that a family can't read, a network that can't be made."""
+    family, parts = registry.family(space.family), [registry.feature(n) for n in space.features.split("+")]
+    frames = [bool(getattr(part, "SEQUENCE", False)) for part in (*parts, registry.feature(family.FEATURES))]
+    if len(set(frames)) > 1 or (frames[0] and len(parts) > 1):
+        wanted = "one set of frames" if frames[-1] else "statistics"
+        raise UsageError(f"{system}.yaml: {space.family} reads {wanted}, which {space.features} is not")
+    if hasattr(family, "try_out"):
+        given = read_weights(weights[space.start_weights]) if space.start_weights else None
+        try:
+            columns = sum(len(part.columns()) for part in parts)
+            family.try_out(space.configuration(space.published_params), columns, given)
+        except Exception as error:
+            told = str(error) if isinstance(error, SerbenchError) else cluster.one_line(error)
+            raise SerbenchError(f"{system}.yaml: a training must be able to begin, but: {told}") from None
 
 
 def _progress(study: Study, journal: Journal) -> StudyProgress:
@@ -246,6 +266,9 @@ def search(
         return
     needs = max(t.space.resources["cpus"] for t in waiting) * spec.concurrency
     pool = cluster.Pool(searching.run_search, int(min(len(waiting), max(1, room["cpus"] // needs))))
+    for system in dict.fromkeys(t.system for t in waiting):
+        if spec.space(system).resources["gpus"] >= 1 and not room["gpus"]:
+            step(f"  note: {system} asks for a GPU and none is here: its trials may take hours")
     by_name = {t.name: t for t in waiting}
     deaths = dict.fromkeys(by_name, 0)
     while waiting or pool.busy:

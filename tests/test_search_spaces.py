@@ -2,13 +2,15 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import optuna
 import pytest
 
-from benchmark import registry, space
-from benchmark.schema import SerbenchError
+from benchmark import registry, space, spec
+from benchmark.cli import main
+from benchmark.schema import SerbenchError, UsageError
 from benchmark.sequences import Sequences
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
@@ -102,6 +104,99 @@ def test_a_choice_that_the_family_does_not_know_is_refused(family, old, new, tol
     assert old in text
     with pytest.raises(SerbenchError, match=re.escape(told)):
         space.parse(text.replace(old, new, 1), f"{family}.yaml", registry.family(family))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("cnn", "batch_size: 32", 'batch_size: "32"', "batch_size must be a whole number >= 1, but got '32'"),
+        ("cnn", "crop_frames: 384", "crop_frames: -5", "crop_frames must be a whole number >= 0, but got -5"),
+        ("cnn", "network: mn04", "network: 4", "7: network must be text, but got 4"),
+        ("lstm", "low: 0.0003, high: 0.005, log: true}", "low: 0, high: 0.005}",
+         "12: lr must be a number above 0, but got 0"),
+        ("lstm", "dropout: 0.3", "dropout: 1.5", "dropout must be a number >= 0 and <= 0.99, but got 1.5"),
+        ("svm", "pretraining: none", "pretraining: audioset\nweights: {audioset: mn04-audioset}",
+         "svm has no pretraining 'audioset': its networks begin with random weights; leave `weights` out"),
+        ("cnn", "weights: {audioset:", "weights: {audoiset:",
+         "6: cnn has no pretraining 'audoiset': did you mean 'audioset'?"),
+        ("cnn", "pretraining: audioset", "pretraining: audoset",
+         "5: pretraining must be none or among `weights`, but got 'audoset': did you mean 'audioset'?"),
+    ],
+)  # fmt: skip
+def test_a_value_that_no_training_could_have_is_refused_with_its_line(file, old, new, told):
+    text = (FOLDER / f"{file}.yaml").read_text()
+    assert old in text
+    with pytest.raises(SerbenchError, match=re.escape(told)):
+        space.parse(text.replace(old, new, 1), f"{file}.yaml", registry.family(file))
+
+
+def test_a_whole_number_is_not_searched_as_a_float():
+    text = (FOLDER / "svm.yaml").read_text().replace("family: svm", "family: mlp")
+    family = SimpleNamespace(
+        NAME="mlp", PARAMETERS=("kernel", "C", "gamma_scale", "class_weight"), LIMITS={"C": ("int", 1, 10)}
+    )
+    with pytest.raises(SerbenchError, match="C must have type: int"):
+        space.parse(text, "mlp.yaml", family)
+
+
+def test_every_parameter_has_choices_or_limits():
+    for name in registry.names("families"):
+        family = registry.family(name)
+        assert set(family.PARAMETERS) <= {*family.CHOICES, *family.LIMITS}, name
+
+
+@pytest.mark.parametrize(
+    ("system", "file", "old", "new", "told"),
+    [
+        ("cnn@imagenet", "cnn@imagenet.yaml", "pretraining: imagenet", "pretraining: none",
+         r"cnn@imagenet\.yaml: pretraining must be imagenet, as the file's name says"),
+        ("svm@audioset", "svm@audioset.yaml", "functionals+audioset_embedding", "functionals",
+         r"svm@audioset\.yaml: pretraining must be none, since .* its features, functionals, have none"),
+        ("cnn", "cnn.yaml", "weights: {audioset: mn04-audioset}\n", "",
+         r"cnn\.yaml: pretraining must be none, since it names no weights"),
+        ("svm", "mlp.yaml", "family: mlp", "family: mlp", r"svm needs a space svm\.yaml, but .* holds mlp"),
+    ],
+)  # fmt: skip
+def test_a_name_of_pretraining_that_nothing_backs_is_refused(tmp_path, system, file, old, new, told):
+    if file == "cnn@imagenet.yaml":
+        text = (FOLDER / file).read_text().replace("weights: {imagenet: mobilenetv3-imagenet}\n", "")
+    else:
+        text = (FOLDER / file).read_text()
+    assert old in text
+    (tmp_path / file).write_text(text.replace(old, new))
+    with pytest.raises((SerbenchError, UsageError), match=told):
+        spec.make_spec({"corpus": "synthetic", "systems": (system,)}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "told"),
+    [
+        ("cnn", "network: mn04", "network: mobilnetv3_large_100",
+         "network must be mn04 or a model of timm, but got 'mobilnetv3_large_100': did you mean 'mobilenet"),
+        ("cnn", "network: mn04", "network: vit_tiny_patch16_224", "AssertionError: Input"),
+        ("svm", "features: functionals", "features: log_mel", "svm reads statistics, which log_mel is not"),
+        ("lstm", "features: log_mel", "features: functionals",
+         "lstm reads one set of frames, which functionals is not"),
+    ],
+)  # fmt: skip
+def test_what_would_end_every_trial_is_told_before_the_corpus_is_read(tmp_path, capsys, file, old, new, told):
+    text = (FOLDER / f"{file}.yaml").read_text()
+    (tmp_path / f"{file}.yaml").write_text(
+        text.replace(old, new).replace("pretraining: audioset", "pretraining: none")
+    )
+    arguments = [
+        "--spaces",
+        str(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+        "--cache",
+        str(tmp_path / "cache"),
+    ]
+    assert main(["run", "--corpus", "synthetic", "--families", file, *arguments]) in (1, 2)
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "cache").exists()
 
 
 @by_family

@@ -128,7 +128,12 @@ def test_a_sealed_bundle_is_never_overwritten(
         (["--corpus", "synthetic", "--sampler", "tpee"], "did you mean 'tpe'"),
         (["--corpus", "synthetic", "--trials", "0"], "trials must be at least 1, but got 0"),
         (["--corpus", "synthetic", "--families", "svm,svm"], "named twice: svm, svm"),
-        (["--corpus", "synthetic", "--families", "svm@imagenet"], "no pretraining 'imagenet'"),
+        (["--corpus", "synthetic", "--families", "svm@imagenet"], "unknown system 'svm@imagenet'"),
+        (["--corpus", "synthetic", "--families", ","], "--families must name systems, but got ','"),
+        (
+            ["--corpus", "synthetic", "--families", "svm", "--spaces", "nowhere"],
+            "--spaces must name a folder",
+        ),
         ([], "run needs --corpus NAME"),
         (["--familes", "svm"], "unknown argument --familes, did you mean --families?"),
         (["--corpus", "synthetic", "--triels=3"], "unknown argument --triels=3, did you mean --trials?"),

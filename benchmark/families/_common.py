@@ -5,8 +5,10 @@ does a refit depend on the seed; STEP ("fold" | "trees" | "epoch"), what a trial
     steps(config)   how many of them the configuration has
     start(config, x, y, *, classes, seed, threads=1, groups=None, weights=None)   a Fit, of these alone
     load(folder)    the model saved there
-PARAMETERS names all that a configuration may hold, OPTIONAL what a space may leave out,
-CHOICES the values that a categorical parameter knows. CHECKPOINTED families save and restore a Fit.
+PARAMETERS names all that a configuration may hold, OPTIONAL what a space may leave out, CHOICES the values
+that a categorical parameter knows; the others lie within LIMITS. PRETRAININGS names what the weights were
+trained on that a family can start from. CHECKPOINTED families save and restore a Fit. Networks have
+    try_out(config, columns, weights)   make a network and show it silence; raises where no training can begin
 Model.predict_proba(x) is (clips, classes) float64, rows sum to 1, zero for classes absent from training;
 Model.parameters counts; Model.save(folder) writes without pickle.
 """
@@ -14,6 +16,7 @@ Model.parameters counts; Model.save(folder) writes without pickle.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -24,9 +27,22 @@ from safetensors.numpy import load_file, save_file
 
 from benchmark.schema import SCHEMA_VERSION
 
+TINY = 1e-12  # the least value of what must be above 0
 Config = Mapping[str, Any]
 Array = np.ndarray
 Told = dict[str, float | None]
+LIMITS: dict[str, tuple[str, float, float]] = {  # of every family's parameters: type, least, greatest value
+    **dict.fromkeys(("layers", "units", "batch_size", "epochs", "stride"), ("int", 1, math.inf)),
+    **dict.fromkeys(("n_estimators", "max_depth", "min_samples_leaf"), ("int", 1, math.inf)),
+    **dict.fromkeys(("crop_frames", "time_mask", "band_mask"), ("int", 0, math.inf)),
+    **dict.fromkeys(("decay_start", "warmup"), ("int", 0, math.inf)),
+    **dict.fromkeys(("dropout", "drop_path", "label_smoothing"), ("float", 0, 0.99)),
+    **dict.fromkeys(("weight_decay", "mixup", "head_rate"), ("float", 0, math.inf)),
+    **dict.fromkeys(("lr", "C", "gamma_scale"), ("float", TINY, math.inf)),
+    **dict.fromkeys(("decay", "layer_decay", "max_features"), ("float", TINY, 1)),
+    "frames": ("int", 16, math.inf),
+    "network": ("str", -math.inf, math.inf),
+}
 CLIP = 10.0  # standard deviations: one absurd value of a new clip must not outweigh all its other columns
 
 

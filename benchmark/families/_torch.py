@@ -35,6 +35,7 @@ SILENCE = -1.3  # what follows a clip's end: digital silence is -1.28 and -1.40 
 LONGER = 32  # frames: a clip is predicted at the next multiple, alone or among clips of that length
 AT_ONCE = 32  # clips that are predicted together
 Data = Array | Sequences
+Weights = Mapping[str, Array]  # pretrained, by name
 
 
 def rate(schedule: str, progress: float) -> float:
@@ -198,6 +199,7 @@ class NetFit(Fit):
     """
 
     SHAPE: tuple[str, ...] = ()  # settings that the network is made from, kept beside its weights
+    FRAMES = True  # it reads frames and the clips' lengths; else rows of statistics
     CLIP_NORM: float | None = 1.0  # of the gradient
 
     @staticmethod
@@ -205,9 +207,30 @@ class NetFit(Fit):
         """Make the network from the facts: SHAPE, classes, columns (of a frame or row)."""
         raise NotImplementedError
 
-    def pretrained(self, net: nn.Module) -> None:
-        """Put `self.weights` into a new network."""
+    @staticmethod
+    def pretrained(net: nn.Module, config: Config, weights: Weights) -> None:
+        """Put pretrained weights into a new network."""
         raise NotImplementedError
+
+    @classmethod
+    def build(
+        cls, config: Config, columns: int, classes: int, weights: Weights | None
+    ) -> tuple[nn.Module, Config]:
+        """Return a new network of a configuration, on the CPU, and the facts that it is made from."""
+        facts = {"columns": columns, "classes": classes, **{key: config[key] for key in cls.SHAPE}}
+        net = cls.network(facts)
+        if weights is not None:
+            cls.pretrained(net, config, weights)
+        return net, facts
+
+    @classmethod
+    def try_out(cls, config: Config, columns: int, weights: Weights | None) -> None:
+        """Make a network and show it two silent clips: what raises here would end every trial."""
+        net, _ = cls.build(config, columns, 2, weights)
+        frames = (torch.zeros(2, LONGER, columns), torch.full((2,), LONGER))
+        shown = frames if cls.FRAMES else (torch.zeros(2, columns),)
+        with torch.inference_mode():
+            net.eval()(*shown)
 
     def save_memory(self, net: nn.Module) -> None:
         """Make the network pay for memory with time, where it can: called when memory has ended once."""
@@ -231,12 +254,9 @@ class NetFit(Fit):
             scaler, columns = common.Scaler.fit(self.x), self.x.shape[1]
             self.data = Rows(self.x, scaler, self.device)
         self._y = torch.tensor(self.y, device=self.device)  # a copy: the object store is read-only
-        shape = {key: config[key] for key in self.SHAPE}
-        facts = {"columns": columns, "classes": self.classes, **shape}
         with seeded(self.seed, self.device):
-            net = self.network(facts).to(self.device)
-            if self.weights is not None:
-                self.pretrained(net)
+            net, facts = self.build(config, columns, self.classes, self.weights)
+            net.to(self.device)
         weight = common.balanced_weights(self.y, self.classes)
         self.model = NetModel(net, weight > 0, facts, scaler)
         tensor = torch.tensor(weight, dtype=torch.float32, device=self.device)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmark.families import _common as common
 from benchmark.families import _torch as loop
 from benchmark.families._common import Config
 from benchmark.networks import ast as networks
@@ -18,12 +19,14 @@ from benchmark.networks._ast_weights import TIMM, layout
 
 NAME, FEATURES, REUSE_ACTORS, SEEDED, STEP = "ast", "log_mel", True, True, "epoch"
 CHECKPOINTED = True
+PRETRAININGS = ("audioset", "imagenet")
 PARAMETERS = (
     *("size", "stride", "frames", "dropout", "drop_path", "lr", "schedule", "decay", "decay_start", "warmup"),
     *("layer_decay", "weight_decay", "batch_size", "epochs", "label_smoothing", "crop_frames", "time_mask"),
     *("band_mask", "mixup", "checkpointing"),
 )
 OPTIONAL = ("decay", "decay_start")
+LIMITS = common.LIMITS
 CHOICES = {
     "size": tuple(networks.SIZES), "schedule": loop.SCHEDULES, "checkpointing": (True, False),
 }  # fmt: skip
@@ -58,10 +61,10 @@ class AstFit(loop.NetFit):
     SHAPE = ("size", "frames", "stride", "dropout", "drop_path", "checkpointing")
     network = staticmethod(network)
 
-    def pretrained(self, net: nn.Module) -> None:
+    @staticmethod
+    def pretrained(net: nn.Module, config: Config, weights: loop.Weights) -> None:
         """Put AudioSet's or ImageNet's weights into the network, but for a head of other classes."""
         inner: Any = net.net
-        weights = self.weights or {}
         networks.load(inner, weights, "imagenet" if layout(weights) == TIMM else "audioset")
 
     def save_memory(self, net: nn.Module) -> None:
@@ -81,7 +84,7 @@ class AstFit(loop.NetFit):
         return [{"params": p, "scale": decay ** (top - depth)} for depth, p in sorted(by_depth.items())]
 
 
-start, steps = AstFit, loop.steps
+start, steps, try_out = AstFit, loop.steps, AstFit.try_out
 
 
 def load(folder: Path) -> loop.NetModel:

@@ -13,17 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from benchmark.families import _common as common
 from benchmark.families import _torch as loop
 from benchmark.families._common import Config
 from benchmark.networks.mobilenet import LAST, MobileNet
-from benchmark.schema import SerbenchError
+from benchmark.networks.weights import differences
+from benchmark.schema import SerbenchError, nearest
 
 NAME, FEATURES, REUSE_ACTORS, SEEDED, STEP = "cnn", "log_mel_32k", True, True, "epoch"
 CHECKPOINTED = True
+PRETRAININGS = ("audioset", "imagenet")
 PARAMETERS = (
     *("network", "dropout", "lr", "schedule", "weight_decay", "batch_size", "epochs", "label_smoothing"),
     *("head_rate", "crop_frames", "time_mask", "band_mask", "mixup"),
 )
+LIMITS = common.LIMITS
 CHOICES = {"schedule": loop.SCHEDULES[:3]}
 MN04 = "mn04"
 
@@ -53,7 +57,8 @@ def network(facts: Config) -> nn.Module:
         import timm
 
         if not timm.is_model(name):
-            raise SerbenchError(f"network must be {MN04} or a model of timm, but got {name!r}")
+            near = nearest(name, (MN04, *timm.list_models()))
+            raise SerbenchError(f"network must be {MN04} or a model of timm, but got {name!r}: {near}")
         net = timm.create_model(name, in_chans=1, num_classes=classes, drop_rate=facts["dropout"])
     return Spectrogram(net).to(memory_format=torch.channels_last)
 
@@ -64,13 +69,14 @@ class CnnFit(loop.NetFit):
     SHAPE = ("network", "dropout")
     network = staticmethod(network)
 
-    def pretrained(self, net: nn.Module) -> None:
+    @staticmethod
+    def pretrained(net: nn.Module, config: Config, weights: loop.Weights) -> None:
         """Put AudioSet's or ImageNet's weights into the network, but for its last layer."""
         inner: Any = net.net
-        if self.config["network"] == MN04:
-            inner.load_audioset(self.weights)
+        if config["network"] == MN04:
+            inner.load_audioset(weights)
         else:
-            load_timm(inner, self.weights)
+            load_timm(inner, weights)
 
     def parameter_groups(self, net: nn.Module) -> list[dict[str, Any]]:
         """Return two groups: all but the last layer's parameters, and those."""
@@ -110,14 +116,13 @@ def load_timm(net: Any, weights: Any) -> None:
     for first in (f"{at}.weight" for at in _all(net, "first_conv")):
         if first in given:
             given[first] = adapt_input_conv(1, given[first])
-    try:
-        net.load_state_dict({**given, **{name: own[name] for name in _head(net, own)}})
-    except RuntimeError as error:
-        why = " ".join(str(error).split())[:200]
-        raise SerbenchError(f"the weights must be those of the timm network named, but: {why}") from None
+    given |= {name: own[name] for name in _head(net, own)}
+    if said := differences(own, given):
+        raise SerbenchError(f"the weights must be those of the timm network named, but differ: {said}")
+    net.load_state_dict(given)
 
 
-start, steps = CnnFit, loop.steps
+start, steps, try_out = CnnFit, loop.steps, CnnFit.try_out
 
 
 def load(folder: Path) -> loop.NetModel:

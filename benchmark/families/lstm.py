@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from benchmark.families import _common as common
 from benchmark.families import _torch as loop
 from benchmark.families._common import Config
 from benchmark.networks.lstm import AttentiveLstm
@@ -16,6 +17,7 @@ PARAMETERS = (
     *("units", "layers", "dropout", "stem", "lr", "schedule", "weight_decay", "batch_size", "epochs"),
     *("label_smoothing", "crop_frames", "time_mask", "band_mask", "mixup"),
 )
+LIMITS = common.LIMITS
 CHOICES = {"stem": (True, False), "schedule": loop.SCHEDULES[:3]}
 
 
@@ -32,7 +34,7 @@ class LstmFit(loop.NetFit):
     network = staticmethod(network)
 
 
-start, steps = LstmFit, loop.steps
+start, steps, try_out = LstmFit, loop.steps, LstmFit.try_out
 
 
 def load(folder: Path) -> loop.NetModel:

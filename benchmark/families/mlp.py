@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from benchmark.families import _common as common
 from benchmark.families import _torch as loop
 from benchmark.families._common import Config
 
@@ -17,6 +18,7 @@ PARAMETERS = (
     *("layers", "units", "dropout", "batch_norm", "lr", "optimizer", "weight_decay", "batch_size", "epochs"),
     *("label_smoothing", "schedule", "class_weight"),
 )
+LIMITS = common.LIMITS
 CHOICES = {
     "optimizer": ("adam", "adamw"), "schedule": ("constant", "cosine", "one_cycle"),
     "class_weight": ("none", "balanced"), "batch_norm": (True, False),
@@ -38,11 +40,12 @@ class MlpFit(loop.NetFit):
     """A training of the perceptron."""
 
     SHAPE = ("layers", "units", "batch_norm", "dropout")
+    FRAMES = False
     CLIP_NORM = None
     network = staticmethod(network)
 
 
-start, steps = MlpFit, loop.steps
+start, steps, try_out = MlpFit, loop.steps, MlpFit.try_out
 
 
 def load(folder: Path) -> loop.NetModel:

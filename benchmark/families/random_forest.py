@@ -19,6 +19,7 @@ from benchmark.families._common import Array, Config, Fit, Told
 
 NAME, FEATURES, REUSE_ACTORS, SEEDED, STEP = "random_forest", "functionals", True, True, "trees"
 PARAMETERS = ("n_estimators", "max_depth", "max_features", "min_samples_leaf", "criterion", "class_weight")
+LIMITS = common.LIMITS
 CHOICES = {"criterion": ("gini", "entropy", "log_loss"), "class_weight": ("none", "balanced")}
 TREES_PER_STEP = 25
 

@@ -23,6 +23,7 @@ from benchmark.families._common import Array, Config, Fit, Told
 
 NAME, FEATURES, REUSE_ACTORS, SEEDED, STEP = "svm", "functionals", True, False, "fold"
 PARAMETERS = ("kernel", "C", "gamma_scale", "class_weight")
+LIMITS = common.LIMITS
 CHOICES = {"kernel": ("rbf", "linear"), "class_weight": ("none", "balanced")}
 OPTIONAL = ("gamma_scale",)  # of the RBF kernel alone
 CALIBRATION_FOLDS = 5
