@@ -39,8 +39,9 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}: see `{self.prog} --help`")
 
 
-FETCHED = (  # as `fetch` knows them, which a test compares; any weights of timm by timm/NAME, too
-    *("ravdess", "mn04-audioset", "ast-audioset", "deit-base-imagenet", "mobilenetv3-imagenet"), "timm/MODEL"
+FETCHED = (  # as `fetch` knows them, which a test compares; any weights of timm, too
+    *("ravdess", "mn04-audioset", "ast-audioset", "deit-base-imagenet", "mobilenetv3-imagenet"),
+    "timm/MODEL.TAG",
 )  # fmt: skip
 LISTED = 20  # entries that `prepare` prints
 VERDICTS = {  # of an audit, by its worst status
@@ -88,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     command = add("list", "what there is: corpora, protocols, features, families, systems, metrics")
     command.add_argument("kind", nargs="?", metavar="|".join(KINDS))
+    command.add_argument("--spaces", type=Path, help="folder of search spaces, for `list systems`")
 
     command = add(
         "fetch", f"bring a corpus or pretrained weights into the cache, checked by hash: {', '.join(FETCHED)}"
@@ -184,9 +186,9 @@ def run_list(args: argparse.Namespace) -> dict[str, Any]:
     from benchmark.environment import gpus
 
     def systems() -> dict[str, str]:
-        ready, skipped = spec.at_hand(_cache(args), gpu=bool(gpus()))
+        ready, skipped = spec.at_hand(_cache(args), args.spaces, gpu=bool(gpus()))
         told = {**dict.fromkeys(ready, "can run here"), **skipped}
-        return {name: told[name] for name in spec.known_systems()}
+        return {name: told[name] for name in spec.known_systems(args.spaces)}
 
     def measured() -> dict[str, str]:
         return {name: metric.what for name, metric in metrics.METRICS.items()}
@@ -250,7 +252,11 @@ def run_run(args: argparse.Namespace) -> dict[str, Any]:
 
     names = ("name", "corpus", "protocol", "trials", "seeds", "sampler", "inner_folds", "concurrency")
     given = {name: getattr(args, name) for name in (*names, "time_budget", "max_bad")}
-    given["systems"] = tuple(name.strip() for name in args.families.split(",")) if args.families else None
+    given["systems"] = None
+    if args.families is not None:
+        given["systems"] = tuple(filter(None, map(str.strip, args.families.split(","))))
+        if not given["systems"]:
+            raise UsageError(f"--families must name systems, but got {args.families!r}: see `serbench list`")
     given |= {"prune": False if args.no_prune else None, "allow_modified": args.allow_modified or None}
     check_names(args.corpus, args.protocol)
     if args.study is None and not given["systems"]:

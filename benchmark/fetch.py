@@ -6,6 +6,7 @@ looked through before a byte of it is written, and unpacked beside its place, th
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import stat
@@ -111,14 +112,14 @@ def entry_of(name: str) -> Weights:
     Raises:
         UsageError: no such weights.
     """
-    if re.fullmatch(TIMM + r"\w[\w.-]*", name):
+    if re.fullmatch(TIMM + r"\w[\w-]*(\.[\w-]+)?", name):
         return Weights(HUB.format(name), f"{name} on the Hugging Face hub, see its card")
     return WEIGHTS[registry.closest(name, WEIGHTS, "weights")]
 
 
 def weights(name: str, cache_folder: Path) -> Path | None:
     """Return the file of the pretrained weights `name` in the cache, None where there is none."""
-    found = sorted((cache_folder / "weights" / name).glob("*"))
+    found = sorted((cache_folder / "weights" / name).glob("[!.]*"))
     return found[0] if found else None
 
 
@@ -132,41 +133,70 @@ def _fetch_weights(name: str, cache_folder: Path, source: Path | None) -> Path:
     from benchmark.networks.weights import read_weights
 
     entry = entry_of(name)
+    if source:
+        _must_be_a_file(source, entry)
     if found := weights(name, cache_folder):
         _must_be_the_same(name, found, source)
+        try:
+            _must_be_that_network(name, entry, read_weights(found))
+        except SerbenchError as error:
+            raise SerbenchError(f"{error}; delete it first") from None
         return found
     folder = cache_folder / "weights"
     with _room(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if source:
-            _must_be_a_file(source, entry)
-        parts = folder / f".part-{name.replace('/', '-')}"  # several hubs' files have one name
-        parts.mkdir(exist_ok=True)
-        file = source or _download(entry, parts)
+        file = source or _download_apart(entry, folder / f".part-{name.replace('/', '-')}")
         try:
             _must_be_that_network(name, entry, read_weights(file))
         except SerbenchError:
             if source is None:
-                file.unlink()
+                _remove(file)
             raise
         with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as aside:
             shutil.copy(file, Path(aside) / file.name)
             (folder / name).mkdir(parents=True, exist_ok=True)
             (Path(aside) / file.name).replace(folder / name / file.name)
         if source is None:
-            file.unlink()
+            _remove(file)
     return folder / name / file.name
+
+
+def _download_apart(entry: Weights, parts: Path) -> Path:
+    """Download into a folder of its own, since files of several networks have one name on the hub."""
+    parts.mkdir(exist_ok=True)
+    try:
+        return _download(entry, parts)
+    finally:
+        with contextlib.suppress(OSError):  # holds what came so far
+            parts.rmdir()
+
+
+def _remove(file: Path) -> None:
+    file.unlink()
+    file.parent.rmdir()
 
 
 def _must_be_that_network(name: str, entry: Weights, held: Mapping[str, Any]) -> None:
     from benchmark.networks.weights import some
 
-    if entry.holds and not any(key in held and held[key].shape == shape for key, shape in entry.holds):
-        wanted = " or ".join(f"{key} {shape}" for key, shape in entry.holds)
+    holds = entry.holds or _first_layers(name)
+    if not any(key in held and held[key].shape == shape for key, shape in holds):
+        wanted = " or ".join(f"{key} {shape}" for key, shape in holds)
         raise SerbenchError(
             f"fetch: the weights {name} must hold {wanted}, but hold {some(held)}: another network's; "
             "give the file of " + entry.about
         )
+
+
+def _first_layers(name: str) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Return the first parameter of timm's network `timm/MODEL.TAG`, and its shape."""
+    import timm
+    import torch
+
+    model = name.removeprefix(TIMM).partition(".")[0]
+    registry.closest(model, timm.list_models(), "model of timm")
+    with torch.device("meta"):
+        return tuple((key, tuple(p.shape)) for key, p in timm.create_model(model).named_parameters())[:1]
 
 
 def _must_be_the_same(name: str, found: Path, source: Path | None) -> None:
@@ -287,10 +317,16 @@ def _download(entry: Known | Weights, folder: Path) -> Path:
         return Path(pooch.retrieve(entry.url, entry.hash, entry.file, folder, downloader=resume))
     except ValueError as error:  # pooch's own for a wrong hash: it names both and has deleted the file
         raise SerbenchError(f"fetch: {entry.url}: {error}") from error
+    except requests.HTTPError as error:
+        raise SerbenchError(
+            f"fetch: {entry.url} must be there, but its server answers {error}; give the file with --from"
+        ) from error
     except requests.RequestException as error:
         have = part.stat().st_size if part.exists() else 0
+        reason = str(getattr(error.args[0], "reason", error) if error.args else error)
+        why = reason.partition("): ")[2] or reason  # what urllib3 says behind its own object
         raise SerbenchError(
-            f"fetch: {entry.url} must be reachable, but: {error}; {have} of {size} bytes are kept: "
+            f"fetch: {entry.url} must be reachable, but: {why}; {have} of {size} bytes are kept: "
             "run it again to go on, or give the file with --from"
         ) from error
 

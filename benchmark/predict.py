@@ -28,7 +28,7 @@ def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path
     reader must know of the clip, "" where there is nothing.
 
     Args:
-        folder: the bundle; its models lie in `<folder>/models` or in the cache, under the study's digest.
+        folder: the bundle; its models lie in its `models` or in the cache's, under the study's digest.
         system: a row of its leaderboard, or a family that it has once: `cnn` for `cnn@audioset`.
         clips: audio files of any sample rate; of long ones the first `audio.CAP_SECONDS` are heard.
         cache_folder: of models and pretrained weights.
@@ -38,19 +38,21 @@ def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path
             features that this version or these weights don't make.
     """
     study, classes = bundle.read_study(folder), read_json(folder / "corpus.json")["classes"]
-    variants = [name for name in study["systems"] if of_system(name)[0] == system]
+    variants = [name for name in study["systems"] if system in (of_system(name)[0], f"{name}@none")]
     if system not in study["systems"] and len(variants) == 1:
         system = variants[0]
     searched = system.removesuffix(PUBLISHED)
     registry.closest(searched, study["systems"], "system of this bundle")
     found = space.parse(study["spaces"][searched], searched)
-    places = (folder / "models", cache_folder / "models" / study["digests"]["study"])
+    trained = study["digests"]["study"]
+    places = (folder / "models", folder / "models" / trained, cache_folder / "models" / trained)
     stored = [path for place in places for path in sorted(place.glob(f"runs/{system}/fold-*/seed-*"))]
     if not stored:
-        raise SerbenchError(
-            f"{folder} holds no models, they lie where its study ran: {places[1]} has none of {system}; "
-            f"run it again: serbench run {folder / 'study.yaml'} --name {study['name']}-again"
-        )
+        again = f"serbench run {folder / 'study.yaml'} --name {study['name']}-again"
+        ended = bundle.is_sealed(folder)
+        cure = f"run it again: {again}" if ended else "its study has not ended: go on with --resume"
+        where = f"{folder} holds no models, they lie where its study ran: {places[-1]} has none of {system}"
+        raise SerbenchError(f"{where}; {cure}")
     trained_on = study["digests"]["features"][found.features]
     if prepare.feature_digest(found.features, cache_folder) != trained_on:
         raise SerbenchError(

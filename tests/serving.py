@@ -28,6 +28,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         server, asked = self.server, self.headers.get("Range")
+        if self.path.startswith("/missing/"):
+            self.send_error(404)
+            return
         if self.path.startswith("/hub/"):
             self.send_response(302)
             self.send_header("Location", self.path.removeprefix("/hub"))

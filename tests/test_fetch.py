@@ -174,8 +174,15 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_any_network_of_timm_is_fetched_by_its_name_on_the_hub(tmp_path):
     source = tmp_path / "model.safetensors"
-    save_file({"conv1.weight": np.ones((64, 3, 7, 7), np.float32)}, source)
+    save_file({"conv_stem.weight": np.ones((16, 3, 3, 3), np.float32)}, source)
     name = "timm/resnet18.a1_in1k"
+    with pytest.raises(
+        SerbenchError, match=r"timm/resnet18\.a1_in1k must hold conv1\.weight \(64, 3, 7, 7\)"
+    ):
+        fetch.fetch(name, tmp_path / "cache", source)
+    with pytest.raises(UsageError, match="unknown model of timm 'resnett18': did you mean 'resnet18'"):
+        fetch.fetch("timm/resnett18.a1_in1k", tmp_path / "cache", source)
+    save_file({"conv1.weight": np.ones((64, 3, 7, 7), np.float32)}, source)
     assert fetch.entry_of(name).url.endswith("/timm/resnet18.a1_in1k/resolve/main/model.safetensors")
     path = fetch.fetch(name, tmp_path / "cache", source)
     assert fetch.weights(name, tmp_path / "cache") == path
@@ -200,6 +207,27 @@ def test_weights_of_the_hub_are_held_to_the_hash_that_it_sends(server, tmp_path,
     assert server.asked[-1] == f"bytes={fetch.CHUNK}-"
     assert main(arguments) == 0
     assert f"sha256:{wanted}" in capsys.readouterr().err
+
+
+def test_weights_that_were_damaged_in_the_cache_are_named(tmp_path):
+    source = tmp_path / "some.safetensors"
+    save_file({"features.16.0.weight": np.ones((384, 64, 1, 1), np.float32)}, source)
+    path = fetch.fetch("mn04-audioset", tmp_path / "cache", source)
+    (path.parent / ".DS_Store").write_text("x")
+    assert fetch.weights("mn04-audioset", tmp_path / "cache") == path
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(
+        SerbenchError, match=r"some\.safetensors: weights must be readable.*; delete it first"
+    ):
+        fetch.fetch("mn04-audioset", tmp_path / "cache")
+
+
+def test_an_answer_that_is_no_file_is_one_line(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetch, "HUB", server.url + "/missing/{}/model.safetensors")
+    with pytest.raises(SerbenchError, match=r"must be there, but its server answers 404 .*--from") as fault:
+        fetch.fetch("timm/resnet18.a1_in1k", tmp_path)
+    assert "\n" not in str(fault.value)
+    assert not list(tmp_path.rglob(".part-*"))
 
 
 def test_weights_that_are_none_leave_nothing_in_the_cache(tmp_path):
@@ -248,9 +276,15 @@ def test_bare_systems_are_those_whose_weights_are_at_hand(tmp_path):
 def test_a_bare_family_with_pretrained_weights_is_its_default():
     assert list(spec.read_spaces(("cnn", "ast@none", "svm"), None)) == ["cnn@audioset", "ast@none", "svm"]
     assert list(spec.read_spaces(("svm@none", "svm@audioset"), None)) == ["svm", "svm@audioset"]
-    with pytest.raises(UsageError, match="cnn has no pretraining 'audiset': its space offers audioset, none"):
-        spec.read_spaces(("cnn@audiset",), None)
+    for wrong, told in (
+        ("cnn@audiset", "did you mean 'cnn@audioset'"),
+        ("svm@imagenet", "known: .*svm, svm@audioset"),
+        ("cnn@", "did you mean 'cnn@none'"),
+        ("lstm@", "did you mean 'lstm'"),
+    ):
+        with pytest.raises(UsageError, match=f"unknown system '{wrong}': .*{told}"):
+            spec.read_spaces((wrong,), None)
 
 
 def test_the_help_names_all_that_can_be_fetched():
-    assert set(FETCHED) == {*fetch.KNOWN, *fetch.WEIGHTS, fetch.TIMM + "MODEL"}
+    assert set(FETCHED) == {*fetch.KNOWN, *fetch.WEIGHTS, fetch.TIMM + "MODEL.TAG"}

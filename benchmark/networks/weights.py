@@ -45,7 +45,8 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
             "is not run: fetch it again, or convert it to .safetensors where you trust it"
         ) from None
     except Exception as fault:  # a damaged file fails in any way
-        reason = (str(fault).splitlines() or [type(fault).__name__])[0]
+        odd = isinstance(fault, EOFError | KeyError | IndexError)  # what reading no file of torch ends in
+        reason = "it is empty or no file of torch" if odd else (str(fault).splitlines() or [repr(fault)])[0]
         raise SerbenchError(f"{path}: weights must be readable, but {reason}: fetch the file again") from None
     return _arrays(path, held)
 
