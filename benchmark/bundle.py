@@ -34,9 +34,7 @@ from benchmark.scores import IDENTITY, Run
 
 SUMS = "SHA256SUMS"
 WORKING = ("journal.jsonl", ".tune", ".lock", ".owner")  # of a driver at work: never sealed
-MODELS = (
-    "models"  # whoever trained may lay them here for `predict`: outside the seal, no number hangs on them
-)
+MODELS = "models"  # for `predict`, of whoever trained them: outside the seal, no number hangs on them
 REQUIRED = (
     *("study.yaml", "environment.json", "corpus.json", "manifest.csv", "splits.json", "audit.json"),
     *("leaderboard.csv", "leaderboard.json", "leaderboard.md", "leaderboard.tex", "pairwise.csv"),

@@ -385,14 +385,16 @@ def run_predict(args: argparse.Namespace) -> dict[str, Any]:
 
     rows = predict(args.bundle, args.family, args.files, _cache(args))
     if not args.json:
-        labels = [name for name in next((row for row in rows if "error" not in row), {}) if name[:2] == "p_"]
+        shares = [name for name in dict.fromkeys(key for row in rows for key in row) if name.startswith("p_")]
         cells = [
-            [row["file"], "error", *[""] * len(labels), row["error"]]
-            if "error" in row
-            else [row["file"], row["predicted"], *(f"{row[name]:.3f}" for name in labels), row["note"]]
+            [
+                *(row["file"], row.get("predicted", "error")),
+                *(f"{row[name]:.3f}" if name in row else "" for name in shares),
+                row.get("error") or row["note"],
+            ]
             for row in rows
         ]
-        print(formats.text(["file", "predicted", *(name[2:] for name in labels), ""], cells))
+        print(formats.text(["file", "predicted", *(name[2:] for name in shares), ""], cells))
     args.status = int(any("error" in row for row in rows))
     return {"bundle": str(args.bundle), "family": args.family, "clips": rows}
 

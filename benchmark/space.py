@@ -291,12 +291,10 @@ def _block(top: Located, key: str, allowed: Iterable[str] | None = None) -> Loca
     return check_keys(found, found if allowed is None else allowed, key)
 
 
-def _check_limits(name: str, values: Iterable[Any], where: str, limits: Mapping[str, Limit]) -> None:
-    for value in values if name in limits else ():
-        kind, least, most = limits[name]
-        fits = isinstance(value, str) if kind == "str" else type(value) in NUMBERS[kind]
-        fits = fits and (kind == "str" or least <= value <= most)
-        need(where, fits, f"{name} must be {_rule(*limits[name])}, but got {value!r}")
+def _fits(value: Any, kind: str, least: float, most: float) -> bool:
+    if kind == "str":
+        return isinstance(value, str)
+    return type(value) in NUMBERS[kind] and least <= value <= most
 
 
 def _rule(kind: str, least: float, most: float) -> str:
@@ -375,10 +373,13 @@ def parse(text: str, name: str, family: Any = None) -> Space:
     for p in search.values():
         whole = p.type == "float" and limits.get(p.name, ("float",))[0] == "int"
         need(entries.where(p.name), not whole, f"{p.name} must have type: int")
-        _check_limits(p.name, p.choices or (p.low, p.high), entries.where(p.name), limits)
-    for block, values in ((fixed, fixed), (top, published)):
-        for key, value in values.items():
-            _check_limits(key, [value], block.where("published" if block is top else key), limits)
+    stated = [
+        *((entries.where(p.name), p.name, v) for p in search.values() for v in p.choices or (p.low, p.high)),
+        *((fixed.where(key), key, value) for key, value in fixed.items()),
+        *((top.where("published"), key, value) for key, value in published.items()),
+    ]
+    for where, key, value in (item for item in stated if item[1] in limits):
+        need(where, _fits(value, *limits[key]), f"{key} must be {_rule(*limits[key])}, but got {value!r}")
     weights = _weights(top, family)
     needs, pruning = _numbers(top, "resources", RESOURCES), _numbers(top, "pruning", PRUNING)
     return Space(

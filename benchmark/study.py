@@ -158,7 +158,6 @@ def tidy(folder: Path, storage: str | None) -> None:
 
 def plan(spec: StudySpec, place: Place) -> Study:
     """Prepare the corpus and its features, apply the protocol, and digest it all."""
-    names = sorted({spec.space(system).features for system in spec.systems})
     used = {
         name: prepare.weights_file(name, place.cache, system)
         for system in spec.systems
@@ -182,6 +181,7 @@ def plan(spec: StudySpec, place: Place) -> Study:
         if len(kept) < len(spec.folds):
             raise UsageError(f"folds must be among 1 to {len(split.folds)}, but got {list(spec.folds)}")
         split = replace(split, folds=kept)
+    names = sorted({spec.space(system).features for system in spec.systems})
     started = (spec.space(system).start_weights for system in spec.systems)
     weights = {name: used[name] for name in started if name}
     hashes = {name: files.sha256(path) for name, path in sorted(used.items())}

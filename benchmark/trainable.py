@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from benchmark import metrics
-from benchmark.families._common import TrialFailed
+from benchmark.families._common import TrialFailed, Weights
 from benchmark.sequences import Sequences
 
 Report = Callable[..., None]
-Weights = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ TINY = 1e-12  # the least value of what must be above 0
 Config = Mapping[str, Any]
 Array = np.ndarray
 Told = dict[str, float | None]
+Weights = Mapping[str, Array]  # pretrained, by name
 LIMITS: dict[str, tuple[str, float, float]] = {  # of every family's parameters: type, least, greatest value
     **dict.fromkeys(("layers", "units", "batch_size", "epochs", "stride"), ("int", 1, math.inf)),
     **dict.fromkeys(("n_estimators", "max_depth", "min_samples_leaf"), ("int", 1, math.inf)),
@@ -62,7 +63,7 @@ class Fit:
     seed: int
     threads: int = 1
     groups: Array | None = None  # (clips,) speakers
-    weights: Mapping[str, Array] | None = None  # pretrained, by name
+    weights: Weights | None = None
 
     def __post_init__(self) -> None:
         self.model: Any = None

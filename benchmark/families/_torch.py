@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from benchmark import metrics
 from benchmark.families import _common as common
 from benchmark.families import _memory as memory
-from benchmark.families._common import Array, Config, Fit, Told
+from benchmark.families._common import Array, Config, Fit, Told, Weights
 from benchmark.sequences import Sequences
 
 WARM_UP = 0.3  # share of the training in which one_cycle rises (Smith 2018)
@@ -35,7 +35,6 @@ SILENCE = -1.3  # what follows a clip's end: digital silence is -1.28 and -1.40 
 LONGER = 32  # frames: a clip is predicted at the next multiple, alone or among clips of that length
 AT_ONCE = 32  # clips that are predicted together
 Data = Array | Sequences
-Weights = Mapping[str, Array]  # pretrained, by name
 
 
 def rate(schedule: str, progress: float) -> float:

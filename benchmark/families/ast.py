@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmark.families import _common as common
 from benchmark.families import _torch as loop
-from benchmark.families._common import Config
+from benchmark.families._common import Config, Weights
 from benchmark.networks import ast as networks
 from benchmark.networks._ast_weights import TIMM, layout
 
@@ -62,7 +62,7 @@ class AstFit(loop.NetFit):
     network = staticmethod(network)
 
     @staticmethod
-    def pretrained(net: nn.Module, config: Config, weights: loop.Weights) -> None:
+    def pretrained(net: nn.Module, config: Config, weights: Weights) -> None:
         """Put AudioSet's or ImageNet's weights into the network, but for a head of other classes."""
         inner: Any = net.net
         networks.load(inner, weights, "imagenet" if layout(weights) == TIMM else "audioset")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from benchmark.families import _common as common
 from benchmark.families import _torch as loop
-from benchmark.families._common import Config
+from benchmark.families._common import Config, Weights
 from benchmark.networks.mobilenet import LAST, MobileNet
 from benchmark.networks.weights import differences
 from benchmark.schema import SerbenchError, nearest
@@ -70,7 +70,7 @@ class CnnFit(loop.NetFit):
     network = staticmethod(network)
 
     @staticmethod
-    def pretrained(net: nn.Module, config: Config, weights: loop.Weights) -> None:
+    def pretrained(net: nn.Module, config: Config, weights: Weights) -> None:
         """Put AudioSet's or ImageNet's weights into the network, but for its last layer."""
         inner: Any = net.net
         if config["network"] == MN04:
