@@ -7,8 +7,9 @@ label. Every opening of a test part is noted in `openings.csv` beside the bundle
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any
@@ -101,30 +102,55 @@ def priors(part: trainable.TrainingPart) -> np.ndarray:
     return np.bincount(part.y, minlength=part.classes) / len(part.y)
 
 
+def same_models(refits: Iterable[Refit]) -> list[list[Refit]]:
+    """Return the refits in groups of one model each, which is fitted once.
+
+    A family that is not SEEDED makes the same model of every seed; so do a system and its published row
+    where the search chose the published configuration.
+    """
+    groups: dict[tuple[Any, ...], list[Refit]] = {}
+    for refit in refits:
+        seeded = refit.family != MAJORITY and registry.family(refit.family).SEEDED
+        system = refit.system.removesuffix(PUBLISHED)
+        key = (system, refit.fold, refit.seed if seeded else 0, canonical_json(dict(refit.config)))
+        groups.setdefault(key, []).append(refit)
+    return list(groups.values())
+
+
+def turns(refits: Sequence[Refit], room: Mapping[str, float]) -> Iterator[list[Refit]]:
+    """Yield the refits in turns, each as many as the cluster fits side by side, at least one model.
+
+    Systems come one after another, so that a turn's refits take about the same time.
+
+    Args:
+        room: CPUs and GPUs of the cluster (`cluster.resources`).
+    """
+    order = list(dict.fromkeys(refit.system.removesuffix(PUBLISHED) for refit in refits))
+    turn: list[list[Refit]] = []
+    for group in same_models(sorted(refits, key=lambda r: order.index(r.system.removesuffix(PUBLISHED)))):
+        cpus, gpus = (sum(getattr(first, need) for first, *_ in [*turn, group]) for need in ("cpus", "gpus"))
+        if turn and (cpus > room["cpus"] or gpus > room["gpus"]):
+            yield list(chain(*turn))
+            turn = []
+        turn.append(group)
+    if turn:
+        yield list(chain(*turn))
+
+
 def fit_all(
     refits: Sequence[Refit], parts: Mapping[tuple[str, int], Any], weights: Mapping[str, Any], study: str
 ) -> Iterator[tuple[Refit, Fitted]]:
-    """Fit every refit on the cluster; yield each as it ends.
-
-    What stays the same over seeds is computed once: a family that is not SEEDED is fitted for its
-    first missing seed, and the others share that model; so do a system and its published row where the
-    search chose the published configuration.
+    """Fit every refit on the cluster, the same model once (`same_models`); yield each as it ends.
 
     Args:
         parts: (feature set, fold) → reference of its training part in the object store.
         weights: name → reference of pretrained weights there.
         study: its digest.
     """
-    leaders: dict[tuple[Any, ...], list[Refit]] = {}
     for refit in refits:
-        if refit.family != MAJORITY:
-            seeded = registry.family(refit.family).SEEDED
-            system = refit.system.removesuffix(PUBLISHED)
-            key = (system, refit.fold, refit.seed if seeded else 0, canonical_json(dict(refit.config)))
-            leaders.setdefault(key, []).append(refit)
-        else:
+        if refit.family == MAJORITY:
             yield refit, Fitted({}, 0, 0.0, [])
-    groups = list(leaders.values())
+    groups = same_models(refit for refit in refits if refit.family != MAJORITY)
     for needs in sorted({(group[0].cpus, group[0].gpus) for group in groups}):
         same = [group for group in groups if (group[0].cpus, group[0].gpus) == needs]
         tasks = [

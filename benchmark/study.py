@@ -322,21 +322,18 @@ def evaluate(
     best: Mapping[tuple[str, int], Mapping[str, Any]],
     keep: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Refit what is missing of one fold and score it, a system at a time: what is done is kept.
+    """Refit what is missing of one fold and score it, in turns that fill the cluster: what is done is kept.
 
-    The fold's test part is opened after the first system's refits; all configurations are frozen by then.
+    The fold's test part is opened after the first turn's refits; all configurations are frozen by then.
     """
-    wanted = refits(study, fold, best, cluster.resources())
-    missing = [r for r in wanted if r.folder not in journal.state.refits]
+    room = cluster.resources()
+    missing = [r for r in refits(study, fold, best, room) if r.folder not in journal.state.refits]
     if not missing:
         return
     speakers = {u.id: u.speaker for u in study.corpus.utterances}
     training = cluster.get(parts[next(iter(study.tables)), fold.number])
-    systems: dict[str, list[Refit]] = {}
-    for refit in missing:
-        systems.setdefault(refit.system.removesuffix(PUBLISHED), []).append(refit)
-    for number, own in enumerate(systems.values()):
-        fitted = list(evaluation.fit_all(own, parts, weights, study.digest))
+    for number, turn in enumerate(evaluation.turns(missing, room)):
+        fitted = list(evaluation.fit_all(turn, parts, weights, study.digest))
         _store(place.cache / "models" / study.digest, fitted)
         if number == 0:
             _note_opening(study, fold, place.out, len(missing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,34 @@ FOLD = Fold(1, ("t1", "t2", "t3"), tuple(f"c{n}" for n in range(54)), ("s9",), (
 def refit(system: str, config: dict[str, Any], seed: int = 1, fold: int = 1) -> Refit:
     family = system.partition("-")[0]
     return Refit(system, family, "none", "functionals", fold, seed, config)
+
+
+def by_turn(room: dict[str, float], **needs: float) -> list[list[tuple[str, int]]]:
+    """The turns of three seeds of an unseeded svm, and of an mlp that has another published row."""
+    refits = [
+        dataclasses.replace(refit(system, config, seed), **needs)
+        for seed in (1, 2, 3)
+        for system, config in {"svm": SVM, "mlp": MLP, "mlp-published": BROKEN}.items()
+    ]
+    return [[(r.system, r.seed) for r in turn] for turn in evaluation.turns(refits, room)]
+
+
+def test_refits_take_turns_that_fill_the_cluster() -> None:
+    svm = [("svm", seed) for seed in (1, 2, 3)]  # one model
+    mlp = [(system, seed) for seed in (1, 2, 3) for system in ("mlp", "mlp-published")]
+    assert by_turn({"cpus": 1, "gpus": 0}) == [svm, *([run] for run in mlp)]
+    assert by_turn({"cpus": 3, "gpus": 0}) == [svm + mlp[:2], mlp[2:5], mlp[5:]]
+    assert by_turn({"cpus": 16, "gpus": 1}, gpus=0.5) == [svm + mlp[:1], mlp[1:3], mlp[3:5], mlp[5:]]
+    assert by_turn({"cpus": 2, "gpus": 0}, cpus=4) == [svm, *([run] for run in mlp)]  # no room: one by one
+    assert by_turn({"cpus": 64, "gpus": 0}) == [svm + mlp]
+    assert list(evaluation.turns([], {"cpus": 1, "gpus": 0})) == []
+
+
+def test_a_published_row_of_the_same_configuration_shares_the_model_and_its_turn() -> None:
+    refits = [refit("mlp", MLP), refit("mlp-published", MLP), refit("mlp", MLP, seed=2)]
+    one, two = evaluation.turns(refits, {"cpus": 1, "gpus": 0})
+    assert [(r.system, r.seed) for r in one] == [("mlp", 1), ("mlp-published", 1)]
+    assert [(r.system, r.seed) for r in two] == [("mlp", 2)]
 
 
 @pytest.fixture(scope="module")
