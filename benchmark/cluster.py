@@ -113,20 +113,15 @@ def map(
 
 
 class Pool:
-    """Runs coordinators, which need no CPU of their own, a few at a time on the driver's node."""
+    """Runs coordinators, which need no CPU of their own, on the driver's node."""
 
-    def __init__(self, function: Callable[..., Any], size: int):
+    def __init__(self, function: Callable[..., Any]):
         here: Any = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._remote: Any = ray.remote(num_cpus=0, scheduling_strategy=here)(_Coordinator)
         self._function = function
-        self._idle = [self._remote.remote(function) for _ in range(size)]
+        self._idle: list[Any] = []
         self._busy: dict[Any, tuple[str, Any]] = {}
         self._queue: Queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
-
-    @property
-    def free(self) -> int:
-        """How many coordinators are idle."""
-        return len(self._idle)
 
     @property
     def busy(self) -> list[str]:
@@ -134,8 +129,8 @@ class Pool:
         return [name for name, _ in self._busy.values()]
 
     def start(self, name: str, *args: Any) -> None:
-        """Run `function(emit, *args)` on an idle coordinator; `emit(event)` reaches `events`."""
-        actor = self._idle.pop()
+        """Run `function(emit, *args)` on an idle coordinator or a new one; `emit(event)` reaches `events`."""
+        actor = self._idle.pop() if self._idle else self._remote.remote(self._function)
         self._busy[actor.run.remote(self._queue, *args)] = (name, actor)
 
     def events(self, timeout: float = 0.5) -> list[Any]:

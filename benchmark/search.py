@@ -13,7 +13,7 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -314,6 +314,24 @@ def _checkpoint() -> Iterator[Path | None]:
     else:
         with found.as_directory() as folder:
             yield Path(folder)
+
+
+def startable(
+    waiting: Sequence[SearchTask], running: Sequence[SearchTask], room: Mapping[str, float]
+) -> SearchTask | None:
+    """Return the first search whose trials find room beside those of `running`, or any if nothing runs.
+
+    A search that only waited for room would spend its time budget.
+
+    Args:
+        room: CPUs and GPUs of the cluster (`cluster.resources`).
+    """
+
+    def fits(task: SearchTask) -> bool:
+        needs = [(t.space.resources, t.concurrency) for t in (*running, task)]
+        return all(sum(of[kind] * times for of, times in needs) <= room[kind] for kind in ("cpus", "gpus"))
+
+    return next(filter(fits, waiting), None if running else next(iter(waiting), None))
 
 
 def run_search(emit: Emit, task: SearchTask) -> None:

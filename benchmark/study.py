@@ -238,7 +238,7 @@ def search(
     weights: Mapping[str, Any],
     keep: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Run every search that is not finished, several at once where there is room."""
+    """Run every search that is not finished, as many at once as their trials find room."""
     from benchmark import search as searching
 
     spec = study.spec
@@ -264,16 +264,15 @@ def search(
     waiting = [t for t in tasks if t.name not in journal.state.closed]
     if not waiting:
         return
-    needs = max(t.space.resources["cpus"] for t in waiting) * spec.concurrency
-    pool = cluster.Pool(searching.run_search, int(min(len(waiting), max(1, room["cpus"] // needs))))
+    pool = cluster.Pool(searching.run_search)
     for system in dict.fromkeys(t.system for t in waiting):
         if spec.space(system).resources["gpus"] >= 1 and not room["gpus"]:
             step(f"  note: {system} asks for a GPU and none is here: its trials may take hours")
     by_name = {t.name: t for t in waiting}
     deaths = dict.fromkeys(by_name, 0)
     while waiting or pool.busy:
-        while waiting and pool.free:
-            ready = waiting.pop(0)
+        while ready := searching.startable(waiting, [by_name[name] for name in pool.busy], room):
+            waiting.remove(ready)
             pool.start(ready.name, replace(ready, history=tuple(journal.state.ended(ready.name))))
         for event in pool.events():
             keep(event)

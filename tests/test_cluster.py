@@ -101,10 +101,10 @@ def shout(emit: Any, name: str, broken: bool) -> None:
 
 
 def test_a_pool_runs_all_and_tells_which_died(ray_here: None) -> None:
-    pool, waiting = cluster.Pool(shout, 2), [("a", False), ("b", True), ("c", False)]
+    pool, waiting = cluster.Pool(shout), [("a", False), ("b", True), ("c", False)]
     events, ended = [], []
     while waiting or pool.busy:
-        while waiting and pool.free:
+        while waiting and len(pool.busy) < 2:
             name, broken = waiting.pop(0)
             pool.start(name, name, broken)
         events += pool.events()
@@ -142,7 +142,7 @@ def test_fault_31_32_trials_whose_worker_is_killed(ray_here: None, tmp_path: Pat
         make_task(SVM, fold=n, trials=t, prune=False, data=(cluster.put(p),), storage=str(tmp_path))
         for n, t, p in ((1, 4, part), (2, 1, other))
     )
-    pool = cluster.Pool(search.run_search, 1)
+    pool = cluster.Pool(search.run_search)
     starts: list[int] = []
     events: list[dict[str, Any]] = []
 

@@ -252,6 +252,27 @@ def test_the_last_step_and_the_published_trial_are_spared() -> None:
         assert (decision == "STOP") == (number == 3)
 
 
+def test_a_search_starts_when_its_trials_find_room() -> None:
+    """Two searches on half a GPU each fill one; what needs none goes past those that wait for it."""
+    cpu = make_task(fold=1, concurrency=3)
+    half = replace(cpu.space, resources={**cpu.space.resources, "gpus": 0.5})
+    gpu = [replace(cpu, fold=fold, space=half, concurrency=1) for fold in (2, 3, 4)]
+    waiting, running = [*gpu, cpu], []
+    while ready := search.startable(waiting, running, {"cpus": 5, "gpus": 1}):
+        waiting.remove(ready)
+        running.append(ready)
+    assert [task.fold for task in running] == [2, 3, 1]
+    assert waiting == [gpu[2]]
+    assert search.startable(waiting, running[1:], {"cpus": 5, "gpus": 1}) == gpu[2]
+
+
+def test_a_search_that_is_too_wide_for_the_cluster_runs_alone() -> None:
+    wide, room = make_task(concurrency=8), {"cpus": 2, "gpus": 0}
+    assert search.startable([wide], [], room) == wide
+    assert search.startable([wide], [make_task(fold=2)], room) is None
+    assert search.startable([], [], room) is None
+
+
 def test_trial_ids_and_seeds_depend_on_place_and_number_alone() -> None:
     one, other = make_task(), make_task(trials=99, storage="elsewhere", concurrency=3)
     assert one.trial_id(5) == other.trial_id(5)
