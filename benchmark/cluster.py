@@ -78,9 +78,12 @@ def _start(options: dict[str, Any]) -> None:
 
 
 def resources() -> dict[str, float]:
-    """Return the cluster's CPUs, GPUs and nodes."""
+    """Return the cluster's CPUs, GPUs, memory for tasks in GiB, and nodes."""
     total, nodes = ray.cluster_resources(), sum(node["Alive"] for node in ray.nodes())
-    return {"cpus": total.get("CPU", 1.0), "gpus": total.get("GPU", 0.0), "nodes": nodes}
+    return {
+        "cpus": total.get("CPU", 1.0), "gpus": total.get("GPU", 0.0), "nodes": nodes,
+        "memory_gb": total.get("memory", 0.0) / 2**30,
+    }  # fmt: skip
 
 
 def put(value: Any) -> Any:
@@ -94,14 +97,22 @@ def get(reference: Any) -> Any:
 
 
 def map(
-    function: Callable[..., Any], tasks: Sequence[tuple], *, cpus: float = 1, gpus: float = 0
+    function: Callable[..., Any], tasks: Sequence[tuple], needs: Sequence[tuple[float, float]] = ()
 ) -> Iterator[tuple[int, Any]]:
     """Run `function(*task)` for every task; yield (position, result or the exception) as they end.
 
     A task whose worker or node dies is started again elsewhere, `ATTEMPTS` times in all.
+
+    Args:
+        needs: (CPUs, GPUs) of each task; one CPU, if left out.
     """
-    remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=ATTEMPTS - 1)(function)
-    waiting = {remote.remote(*task): position for position, task in enumerate(tasks)}
+    remote = ray.remote(max_retries=ATTEMPTS - 1)(function)
+    waiting = {
+        remote.options(num_cpus=cpus, num_gpus=gpus).remote(*task): position
+        for position, (task, (cpus, gpus)) in enumerate(
+            zip(tasks, needs or [(1, 0)] * len(tasks), strict=True)
+        )
+    }
     while waiting:
         done, _ = ray.wait(list(waiting), num_returns=1)
         for reference in done:

@@ -1,7 +1,7 @@
 """Refit the selected configurations, then open each test part once.
 
-Fitting and testing are two passes: what fits never holds a test clip, what predicts never holds a test
-label. Every opening of a test part is noted in `openings.csv` beside the bundles.
+Fitting and testing are two passes, turn by turn: what fits never holds a test clip, what predicts never
+holds a test label. A fold's opening is noted in `openings.csv` beside the bundles, once a session.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from benchmark.sequences import Sequences
 
 Data = np.ndarray | Sequences
 MAJORITY = "majority"
+ROUNDING = 1e-6  # of sums of shares of a GPU
 ATTEMPTS = 2  # a refit that fails is tried once more, then stands as the constant predictor
 
 
@@ -41,6 +42,16 @@ class Refit:
     cpus: float = 1
     gpus: float = 0
     weights: str = ""  # name of the pretrained ones
+
+    @property
+    def needs(self) -> tuple[float, float]:
+        """Return the CPUs and GPUs that fitting and predicting get."""
+        return self.cpus, self.gpus
+
+    @property
+    def searched(self) -> str:
+        """Return the system whose search it is, or stands beside as its published row."""
+        return self.system.removesuffix(PUBLISHED)
 
     @property
     def folder(self) -> str:
@@ -64,8 +75,7 @@ def training_seed(study: str, refit: Refit) -> int:
 
     It is the same for a system and its published row: where the search chose that, they are one model.
     """
-    system = refit.system.removesuffix(PUBLISHED)
-    return int(digest([study, system, refit.fold, refit.seed])[:8], 16) >> 1
+    return int(digest([study, refit.searched, refit.fold, refit.seed])[:8], 16) >> 1
 
 
 def fit(family: str, config: Mapping[str, Any], data: tuple[Any, ...], seed: int, threads: int) -> Fitted:
@@ -111,8 +121,7 @@ def same_models(refits: Iterable[Refit]) -> list[list[Refit]]:
     groups: dict[tuple[Any, ...], list[Refit]] = {}
     for refit in refits:
         seeded = refit.family != MAJORITY and registry.family(refit.family).SEEDED
-        system = refit.system.removesuffix(PUBLISHED)
-        key = (system, refit.fold, refit.seed if seeded else 0, canonical_json(dict(refit.config)))
+        key = (refit.searched, refit.fold, refit.seed if seeded else 0, canonical_json(dict(refit.config)))
         groups.setdefault(key, []).append(refit)
     return list(groups.values())
 
@@ -120,16 +129,18 @@ def same_models(refits: Iterable[Refit]) -> list[list[Refit]]:
 def turns(refits: Sequence[Refit], room: Mapping[str, float]) -> Iterator[list[Refit]]:
     """Yield the refits in turns, each as many as the cluster fits side by side, at least one model.
 
-    Systems come one after another, so that a turn's refits take about the same time.
+    Rows come one after another, so that most turns hold refits of one length.
 
     Args:
         room: CPUs and GPUs of the cluster (`cluster.resources`).
     """
-    order = list(dict.fromkeys(refit.system.removesuffix(PUBLISHED) for refit in refits))
+    rows = list(dict.fromkeys(refit.system for refit in refits))
     turn: list[list[Refit]] = []
-    for group in same_models(sorted(refits, key=lambda r: order.index(r.system.removesuffix(PUBLISHED)))):
-        cpus, gpus = (sum(getattr(first, need) for first, *_ in [*turn, group]) for need in ("cpus", "gpus"))
-        if turn and (cpus > room["cpus"] or gpus > room["gpus"]):
+    for group in same_models(sorted(refits, key=lambda refit: rows.index(refit.system))):
+        cpus, gpus = (
+            sum(needs) for needs in zip(*(first.needs for first, *_ in [*turn, group]), strict=True)
+        )
+        if turn and (cpus > room["cpus"] + ROUNDING or gpus > room["gpus"] + ROUNDING):
             yield list(chain(*turn))
             turn = []
         turn.append(group)
@@ -151,26 +162,21 @@ def fit_all(
         if refit.family == MAJORITY:
             yield refit, Fitted({}, 0, 0.0, [])
     groups = same_models(refit for refit in refits if refit.family != MAJORITY)
-    for needs in sorted({(group[0].cpus, group[0].gpus) for group in groups}):
-        same = [group for group in groups if (group[0].cpus, group[0].gpus) == needs]
-        tasks = [
-            (
-                group[0].family,
-                dict(group[0].config),
-                (
-                    parts[group[0].features, group[0].fold],
-                    *([weights[group[0].weights]] if group[0].weights else []),
-                ),
-                training_seed(study, group[0]),
-                max(1, int(needs[0])),
-            )
-            for group in same
-        ]
-        for position, result in cluster.map(fit, tasks, cpus=needs[0], gpus=needs[1]):
-            lost = Fitted({}, 0, 0.0, [], f"worker died: {cluster.one_line(result)}")
-            fitted = result if isinstance(result, Fitted) else lost
-            for place, refit in enumerate(same[position]):
-                yield refit, fitted if place == 0 else replace(fitted, seconds=0.0)  # its time counts once
+    tasks = [
+        (
+            first.family,
+            dict(first.config),
+            (parts[first.features, first.fold], *([weights[first.weights]] if first.weights else [])),
+            training_seed(study, first),
+            max(1, int(first.cpus)),
+        )
+        for first, *_ in groups
+    ]
+    for position, result in cluster.map(fit, tasks, [first.needs for first, *_ in groups]):
+        lost = Fitted({}, 0, 0.0, [], f"worker died: {cluster.one_line(result)}")
+        fitted = result if isinstance(result, Fitted) else lost
+        for place, refit in enumerate(groups[position]):
+            yield refit, fitted if place == 0 else replace(fitted, seconds=0.0)  # its time counts once
 
 
 def open_test(
@@ -181,28 +187,25 @@ def open_test(
     speakers: Sequence[str],
     constant: np.ndarray,
 ) -> Iterator[tuple[Refit, Fitted, Run]]:
-    """Score the refits of one fold on its test speakers: each test part is opened here and only here.
+    """Score refits of one fold on its test speakers: each test part is opened here and only here.
 
     Args:
         features: (feature set, ids) → (clips, columns), or Sequences.
         truth: (clips,) class index of each test clip, in the order of `fold.test`.
         constant: (classes,) training priors, for `majority` and refits that failed.
     """
-    models: dict[int, np.ndarray] = {}  # equal models (unseeded families) predict once
-    tasks, keys = [], []
-    for refit, result in fitted:
-        if result.files and id(result.files) not in models:
-            models[id(result.files)] = np.empty(0)
-            keys.append(id(result.files))
-            tasks.append((refit.family, dict(result.files), features(refit.features, fold.test)))
-    cpus, gpus = (max((getattr(r, need) for r, _ in fitted), default=0) for need in ("cpus", "gpus"))
-    for position, outcome in cluster.map(predict, tasks, cpus=cpus, gpus=gpus):
+    models = {id(result.files): (refit, result) for refit, result in fitted if result.files}
+    read = {refit.features for refit, _ in models.values()}
+    test = {name: cluster.put(features(name, fold.test)) for name in sorted(read)}
+    tasks = [(refit.family, dict(result.files), test[refit.features]) for refit, result in models.values()]
+    predicted: dict[int, np.ndarray] = {}  # equal models (unseeded families) predict once
+    for position, outcome in cluster.map(predict, tasks, [refit.needs for refit, _ in models.values()]):
         if isinstance(outcome, Exception):
             why = str(outcome).strip().splitlines()[-1]
             raise SerbenchError(f"{tasks[position][0]}, fold {fold.number}: predicting broke: {why}")
-        models[keys[position]] = outcome
+        predicted[list(models)[position]] = outcome
     for refit, result in fitted:
-        probabilities = models.get(id(result.files), np.tile(constant, (len(fold.test), 1)))
+        probabilities = predicted.get(id(result.files), np.tile(constant, (len(fold.test), 1)))
         yield (
             refit,
             result,

@@ -46,6 +46,8 @@ LONGEST = 10**6  # steps; no rung lies beyond
 WORKER_DEATHS = 2  # a trial whose worker or node dies starts again this often
 CRASHES = 3  # of Tune itself (its memory monitor ends a whole experiment), then the search gives up
 STARTUP = 10  # random configurations before TPE models anything (Optuna's default, said here)
+ROOM = ("cpus", "gpus", "memory_gb")  # what trials need of a cluster
+ROUNDING = 1e-6  # of sums of shares of a GPU
 BASELINE = "baseline"  # the random search beside TPE: i.i.d., no published trial, no pruning
 
 
@@ -321,15 +323,21 @@ def startable(
 ) -> SearchTask | None:
     """Return the first search whose trials find room beside those of `running`, or any if nothing runs.
 
-    A search that only waited for room would spend its time budget.
+    A search that only waited for room would spend its time budget. Room is that of the cluster as a whole,
+    and no search counts for more trials than would find it empty.
 
     Args:
-        room: CPUs and GPUs of the cluster (`cluster.resources`).
+        room: CPUs, GPUs and memory of the cluster (`cluster.resources`).
     """
 
+    def at_once(task: SearchTask) -> int:
+        needs = task.space.resources
+        fitting = (int(room[kind] / needs[kind] + ROUNDING) for kind in ROOM if needs[kind])
+        return max(1, min(task.concurrency, *fitting))
+
     def fits(task: SearchTask) -> bool:
-        needs = [(t.space.resources, t.concurrency) for t in (*running, task)]
-        return all(sum(of[kind] * times for of, times in needs) <= room[kind] for kind in ("cpus", "gpus"))
+        needs = [(of.space.resources, at_once(of)) for of in (*running, task)]
+        return all(sum(of[kind] * n for of, n in needs) <= room[kind] + ROUNDING for kind in ROOM)
 
     return next(filter(fits, waiting), None if running else next(iter(waiting), None))
 

@@ -321,7 +321,7 @@ def evaluate(
     best: Mapping[tuple[str, int], Mapping[str, Any]],
     keep: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Refit what is missing of one fold and score it, in turns that fill the cluster: what is done is kept.
+    """Refit what is missing of one fold and score it, in turns that fill the cluster: each is kept.
 
     The fold's test part is opened after the first turn's refits; all configurations are frozen by then.
     """

@@ -29,24 +29,34 @@ def refit(system: str, config: dict[str, Any], seed: int = 1, fold: int = 1) -> 
     return Refit(system, family, "none", "functionals", fold, seed, config)
 
 
-def by_turn(room: dict[str, float], **needs: float) -> list[list[tuple[str, int]]]:
-    """The turns of three seeds of an unseeded svm, and of an mlp that has another published row."""
+def by_turn(room: dict[str, float], **mlp_needs: float) -> list[list[tuple[str, int]]]:
+    """The turns of three seeds of an unseeded svm, of an mlp that has another published row, and majority."""
+    needs = {"mlp": mlp_needs, "mlp-published": mlp_needs}
+    configs = {"svm": SVM, "mlp": MLP, "mlp-published": BROKEN, evaluation.MAJORITY: {}}
     refits = [
-        dataclasses.replace(refit(system, config, seed), **needs)
+        dataclasses.replace(refit(system, config, seed), **needs.get(system, {}))
         for seed in (1, 2, 3)
-        for system, config in {"svm": SVM, "mlp": MLP, "mlp-published": BROKEN}.items()
+        for system, config in configs.items()
     ]
     return [[(r.system, r.seed) for r in turn] for turn in evaluation.turns(refits, room)]
 
 
 def test_refits_take_turns_that_fill_the_cluster() -> None:
-    svm = [("svm", seed) for seed in (1, 2, 3)]  # one model
-    mlp = [(system, seed) for seed in (1, 2, 3) for system in ("mlp", "mlp-published")]
-    assert by_turn({"cpus": 1, "gpus": 0}) == [svm, *([run] for run in mlp)]
-    assert by_turn({"cpus": 3, "gpus": 0}) == [svm + mlp[:2], mlp[2:5], mlp[5:]]
-    assert by_turn({"cpus": 16, "gpus": 1}, gpus=0.5) == [svm + mlp[:1], mlp[1:3], mlp[3:5], mlp[5:]]
-    assert by_turn({"cpus": 2, "gpus": 0}, cpus=4) == [svm, *([run] for run in mlp)]  # no room: one by one
-    assert by_turn({"cpus": 64, "gpus": 0}) == [svm + mlp]
+    rows = ("svm", "mlp", "mlp-published", evaluation.MAJORITY)
+    svm, searched, published, majority = ([(row, seed) for seed in (1, 2, 3)] for row in rows)
+    mlp = searched + published
+    one_by_one = [svm, *([run] for run in mlp), majority]  # svm and majority are one model each
+    assert by_turn({"cpus": 1, "gpus": 0}) == one_by_one
+    assert by_turn({"cpus": 3, "gpus": 0}) == [svm + mlp[:2], mlp[2:5], mlp[5:] + majority]
+    assert by_turn({"cpus": 16, "gpus": 1}, gpus=0.5) == [svm + mlp[:2], mlp[2:4], mlp[4:] + majority]
+    assert by_turn({"cpus": 16, "gpus": 2}, gpus=0.1) == [svm + mlp + majority]
+    assert by_turn({"cpus": 5, "gpus": 0}, cpus=4) == [
+        svm + mlp[:1],
+        *([run] for run in mlp[1:5]),
+        mlp[5:] + majority,
+    ]
+    assert by_turn({"cpus": 2, "gpus": 0}, cpus=4) == one_by_one  # no room even for one
+    assert by_turn({"cpus": 64, "gpus": 0}) == [svm + mlp + majority]
     assert list(evaluation.turns([], {"cpus": 1, "gpus": 0})) == []
 
 
@@ -75,6 +85,33 @@ def test_every_refit_comes_back_once_and_unseeded_families_are_fitted_once(fitte
     assert fitted["mlp", 1][1].files["model.safetensors"] != fitted["mlp", 2][1].files["model.safetensors"]
     assert [row["step"] for row in fitted["mlp", 1][1].history] == [1, 2]
     assert fitted["mlp", 1][1].parameters == 5 * 8 + 8 + 8 * 3 + 3
+
+
+@pytest.mark.slow
+def test_every_fit_and_prediction_gets_what_its_own_system_needs(
+    fitted: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a network, an svm gets no GPU: it would predict elsewhere than it was fitted."""
+    asked: dict[str, Any] = {}
+    run = cluster.map
+
+    def watched(function: Any, tasks: Any, needs: Any) -> Iterator[tuple[int, Any]]:
+        asked[function.__name__] = dict(zip([task[0] for task in tasks], needs, strict=True))
+        return run(function, tasks, needs)
+
+    monkeypatch.setattr(cluster, "map", watched)
+    needs = {"svm": (1.0, 0.0), "mlp": (0.25, 0.0)}
+    refits = [
+        dataclasses.replace(refit(system, config), cpus=needs[system][0])
+        for system, config in {"svm": SVM, "mlp": MLP}.items()
+    ]
+    part = make_part()
+    done = list(evaluation.fit_all(refits, {("functionals", 1): cluster.put(part)}, {}, "d1"))
+    opened = evaluation.open_test(
+        FOLD, done, lambda features, ids: part.x[:3], np.arange(3), ("s9",) * 3, evaluation.priors(part)
+    )
+    assert {run.system for _, _, run in opened} == {"svm", "mlp"}
+    assert asked == {"fit": needs, "predict": needs}
 
 
 @pytest.mark.slow

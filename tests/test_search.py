@@ -258,18 +258,39 @@ def test_a_search_starts_when_its_trials_find_room() -> None:
     half = replace(cpu.space, resources={**cpu.space.resources, "gpus": 0.5})
     gpu = [replace(cpu, fold=fold, space=half, concurrency=1) for fold in (2, 3, 4)]
     waiting, running = [*gpu, cpu], []
-    while ready := search.startable(waiting, running, {"cpus": 5, "gpus": 1}):
+    room = {"cpus": 5, "gpus": 1, "memory_gb": 64}
+    while ready := search.startable(waiting, running, room):
         waiting.remove(ready)
         running.append(ready)
     assert [task.fold for task in running] == [2, 3, 1]
     assert waiting == [gpu[2]]
-    assert search.startable(waiting, running[1:], {"cpus": 5, "gpus": 1}) == gpu[2]
+    assert search.startable(waiting, running[1:], room) == gpu[2]
 
 
-def test_a_search_that_is_too_wide_for_the_cluster_runs_alone() -> None:
-    wide, room = make_task(concurrency=8), {"cpus": 2, "gpus": 0}
-    assert search.startable([wide], [], room) == wide
-    assert search.startable([wide], [make_task(fold=2)], room) is None
+def test_a_search_counts_for_the_trials_that_an_empty_cluster_holds() -> None:
+    """`--concurrency 8` on one GPU: four trials of a quarter fill it, and leave the CPUs to others."""
+    room = {"cpus": 16, "gpus": 1, "memory_gb": 64}
+    cpu = make_task(concurrency=8)
+    quarter = replace(cpu.space, resources={**cpu.space.resources, "gpus": 0.25})
+    gpu, another = (replace(cpu, fold=fold, space=quarter) for fold in (2, 3))
+    assert search.startable([gpu], [cpu], room) == gpu
+    assert search.startable([another, replace(cpu, fold=4)], [cpu, gpu], room) is None  # 4 CPUs are left
+    assert search.startable([another, replace(cpu, fold=4)], [gpu], room).fold == 4  # type: ignore[union-attr]
+
+
+def test_memory_is_room_too() -> None:
+    task, room = make_task(), {"cpus": 8, "gpus": 0, "memory_gb": 2.5}
+    running = [replace(task, fold=2)]  # trials of 1 GiB
+    assert search.startable([task], running, room) == task
+    assert search.startable([task], [*running, replace(task, fold=3)], room) is None
+
+
+def test_a_trial_that_is_larger_than_the_cluster_begins_where_nothing_runs() -> None:
+    room = {"cpus": 2, "gpus": 0, "memory_gb": 64}
+    small = make_task(fold=2)
+    large = replace(small, fold=1, space=replace(small.space, resources={**small.space.resources, "cpus": 4}))
+    assert search.startable([large], [], room) == large
+    assert search.startable([large], [small], room) is None
     assert search.startable([], [], room) is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 from benchmark import (
     bundle,
     cli,
+    cluster,
     evaluation,
     files,
     protocols,
@@ -26,6 +28,7 @@ from benchmark import (
     study,
     trainable,
 )
+from benchmark.journal import Journal
 from benchmark.report import leaderboard
 
 
@@ -242,6 +245,43 @@ def test_the_numbers_of_a_run_follow_from_its_training_part_alone(
     test = planned.tables["functionals"].rows(run.ids)
     assert run.ids == fold.test
     np.testing.assert_allclose(model.predict_proba(test), run.probabilities, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.slow
+def test_refits_that_were_kept_before_a_cut_are_not_made_again(
+    planned: study.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one CPU, cut in the second turn: the first is kept, and each session's opening is one line."""
+    spec_ = study.replace(planned.spec, systems=("svm", "mlp"), seeds=2)
+    planned = study.replace(planned, spec=spec_)
+    fold, place = planned.split.folds[0], study.Place(out=tmp_path, cache=tmp_path / "cache")
+    best = {(system, fold.number): spec_.space(system).published_params for system in spec_.systems}
+    folder = tmp_path / spec_.name
+    fitted: list[str] = []
+    fit_all = evaluation.fit_all
+
+    def watched(refits: Any, *args: Any) -> Any:
+        fitted.extend(refit.folder for refit in refits)
+        if cut and len(fitted) > 4:  # svm is one model: two seeds of two rows
+            raise KeyboardInterrupt
+        return fit_all(refits, *args)
+
+    monkeypatch.setattr(evaluation, "fit_all", watched)
+    with cluster.connect(), contextlib.closing(Journal(folder)) as journal:
+        monkeypatch.setattr(cluster, "resources", lambda: {"cpus": 1.0, "gpus": 0.0})
+        parts = {("functionals", fold.number): cluster.put(planned.part("functionals", fold))}
+        for cut, told in ((True, pytest.raises(KeyboardInterrupt)), (False, contextlib.nullcontext())):
+            fitted.clear()
+            with told:
+                study.evaluate(planned, fold, place, journal, parts, {}, best, journal.append)
+            if cut:
+                kept = set(journal.state.refits)
+                assert kept == {
+                    f"runs/{row}/fold-1/seed-{n}" for row in ("svm", "svm-published") for n in (1, 2)
+                }
+    assert set(fitted) == set(journal.state.refits) - kept
+    assert len(fitted) == len(set(fitted)) == 6
+    assert [row["runs"] for row in files.read_csv(tmp_path / "openings.csv")] == ["10", "6"]
 
 
 @pytest.mark.slow
