@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -19,6 +19,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from benchmark.schema import SerbenchError
 
 STARTS = 2  # tries to start a cluster of one's own
+ROUNDING = 1e-6  # of sums of shares of a GPU
 ATTEMPTS = 3  # of a task whose worker or node dies
 
 
@@ -84,6 +85,11 @@ def resources() -> dict[str, float]:
         "cpus": total.get("CPU", 1.0), "gpus": total.get("GPU", 0.0), "nodes": nodes,
         "memory_gb": total.get("memory", 0.0) / 2**30,
     }  # fmt: skip
+
+
+def holds(room: float, needs: Iterable[float]) -> bool:
+    """Whether `needs` of one resource find room together."""
+    return sum(needs) <= room + ROUNDING
 
 
 def put(value: Any) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any
@@ -24,7 +23,6 @@ from benchmark.sequences import Sequences
 
 Data = np.ndarray | Sequences
 MAJORITY = "majority"
-ROUNDING = 1e-6  # of sums of shares of a GPU
 ATTEMPTS = 2  # a refit that fails is tried once more, then stands as the constant predictor
 
 
@@ -126,8 +124,8 @@ def same_models(refits: Iterable[Refit]) -> list[list[Refit]]:
     return list(groups.values())
 
 
-def turns(refits: Sequence[Refit], room: Mapping[str, float]) -> Iterator[list[Refit]]:
-    """Yield the refits in turns, each as many as the cluster fits side by side, at least one model.
+def turns(refits: Sequence[Refit], room: Mapping[str, float]) -> Iterator[list[list[Refit]]]:
+    """Yield the refits' models (`same_models`) in turns, each as many as fit side by side, at least one.
 
     Rows come one after another, so that most turns hold refits of one length.
 
@@ -137,31 +135,36 @@ def turns(refits: Sequence[Refit], room: Mapping[str, float]) -> Iterator[list[R
     rows = list(dict.fromkeys(refit.system for refit in refits))
     turn: list[list[Refit]] = []
     for group in same_models(sorted(refits, key=lambda refit: rows.index(refit.system))):
-        cpus, gpus = (
-            sum(needs) for needs in zip(*(first.needs for first, *_ in [*turn, group]), strict=True)
-        )
-        if turn and (cpus > room["cpus"] + ROUNDING or gpus > room["gpus"] + ROUNDING):
-            yield list(chain(*turn))
+        fitted = [first for first, *_ in (*turn, group)]
+        fits = all(cluster.holds(room[of], (getattr(r, of) for r in fitted)) for of in ("cpus", "gpus"))
+        if turn and not fits:
+            yield turn
             turn = []
         turn.append(group)
     if turn:
-        yield list(chain(*turn))
+        yield turn
 
 
 def fit_all(
-    refits: Sequence[Refit], parts: Mapping[tuple[str, int], Any], weights: Mapping[str, Any], study: str
+    models: Sequence[Sequence[Refit]],
+    parts: Mapping[tuple[str, int], Any],
+    weights: Mapping[str, Any],
+    study: str,
 ) -> Iterator[tuple[Refit, Fitted]]:
-    """Fit every refit on the cluster, the same model once (`same_models`); yield each as it ends.
+    """Fit every model on the cluster; yield each refit that it stands for as it ends.
 
     Args:
+        models: the refits of each (`same_models`).
         parts: (feature set, fold) → reference of its training part in the object store.
         weights: name → reference of pretrained weights there.
         study: its digest.
     """
-    for refit in refits:
-        if refit.family == MAJORITY:
-            yield refit, Fitted({}, 0, 0.0, [])
-    groups = same_models(refit for refit in refits if refit.family != MAJORITY)
+    groups = []
+    for group in models:
+        if group[0].family == MAJORITY:
+            yield from ((refit, Fitted({}, 0, 0.0, [])) for refit in group)
+        else:
+            groups.append(group)
     tasks = [
         (
             first.family,
@@ -198,12 +201,13 @@ def open_test(
     read = {refit.features for refit, _ in models.values()}
     test = {name: cluster.put(features(name, fold.test)) for name in sorted(read)}
     tasks = [(refit.family, dict(result.files), test[refit.features]) for refit, result in models.values()]
+    keys = list(models)
     predicted: dict[int, np.ndarray] = {}  # equal models (unseeded families) predict once
     for position, outcome in cluster.map(predict, tasks, [refit.needs for refit, _ in models.values()]):
         if isinstance(outcome, Exception):
             why = str(outcome).strip().splitlines()[-1]
             raise SerbenchError(f"{tasks[position][0]}, fold {fold.number}: predicting broke: {why}")
-        predicted[list(models)[position]] = outcome
+        predicted[keys[position]] = outcome
     for refit, result in fitted:
         probabilities = predicted.get(id(result.files), np.tile(constant, (len(fold.test), 1)))
         yield (

@@ -47,7 +47,6 @@ WORKER_DEATHS = 2  # a trial whose worker or node dies starts again this often
 CRASHES = 3  # of Tune itself (its memory monitor ends a whole experiment), then the search gives up
 STARTUP = 10  # random configurations before TPE models anything (Optuna's default, said here)
 ROOM = ("cpus", "gpus", "memory_gb")  # what trials need of a cluster
-ROUNDING = 1e-6  # of sums of shares of a GPU
 BASELINE = "baseline"  # the random search beside TPE: i.i.d., no published trial, no pruning
 
 
@@ -332,14 +331,15 @@ def startable(
 
     def at_once(task: SearchTask) -> int:
         needs = task.space.resources
-        fitting = (int(room[kind] / needs[kind] + ROUNDING) for kind in ROOM if needs[kind])
+        fitting = (int(room[kind] / needs[kind] + cluster.ROUNDING) for kind in ROOM if needs[kind])
         return max(1, min(task.concurrency, *fitting))
 
     def fits(task: SearchTask) -> bool:
         needs = [(of.space.resources, at_once(of)) for of in (*running, task)]
-        return all(sum(of[kind] * n for of, n in needs) <= room[kind] + ROUNDING for kind in ROOM)
+        return all(cluster.holds(room[kind], (of[kind] * n for of, n in needs)) for kind in ROOM)
 
-    return next(filter(fits, waiting), None if running else next(iter(waiting), None))
+    fitting = next(filter(fits, waiting), None)
+    return fitting if fitting or running else next(iter(waiting), None)
 
 
 def run_search(emit: Emit, task: SearchTask) -> None:

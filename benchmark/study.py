@@ -330,7 +330,8 @@ def evaluate(
     if not missing:
         return
     speakers = {u.id: u.speaker for u in study.corpus.utterances}
-    training = cluster.get(parts[next(iter(study.tables)), fold.number])
+    constant = evaluation.priors(cluster.get(parts[next(iter(study.tables)), fold.number]))
+    classes = study.corpus.card.classes
     for number, turn in enumerate(evaluation.turns(missing, room)):
         fitted = list(evaluation.fit_all(turn, parts, weights, study.digest))
         _store(place.cache / "models" / study.digest, fitted)
@@ -342,9 +343,8 @@ def evaluate(
             lambda features, ids: study.tables[features].rows(ids),
             study.truth(fold.test),
             [speakers[id_] for id_ in fold.test],
-            evaluation.priors(training),
+            constant,
         )
-        classes = study.corpus.card.classes
         for refit, result, scored in runs:
             keep(evaluation.record(place.out / study.spec.name, refit, result, scored, classes))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def by_turn(room: dict[str, float], **mlp_needs: float) -> list[list[tuple[str, 
         for seed in (1, 2, 3)
         for system, config in configs.items()
     ]
-    return [[(r.system, r.seed) for r in turn] for turn in evaluation.turns(refits, room)]
+    return [[(r.system, r.seed) for r in chain(*turn)] for turn in evaluation.turns(refits, room)]
 
 
 def test_refits_take_turns_that_fill_the_cluster() -> None:
@@ -63,8 +64,8 @@ def test_refits_take_turns_that_fill_the_cluster() -> None:
 def test_a_published_row_of_the_same_configuration_shares_the_model_and_its_turn() -> None:
     refits = [refit("mlp", MLP), refit("mlp-published", MLP), refit("mlp", MLP, seed=2)]
     one, two = evaluation.turns(refits, {"cpus": 1, "gpus": 0})
-    assert [(r.system, r.seed) for r in one] == [("mlp", 1), ("mlp-published", 1)]
-    assert [(r.system, r.seed) for r in two] == [("mlp", 2)]
+    assert [(r.system, r.seed) for r in chain(*one)] == [("mlp", 1), ("mlp-published", 1)]
+    assert [(r.system, r.seed) for r in chain(*two)] == [("mlp", 2)]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,8 @@ def fitted() -> Iterator[dict[tuple[str, int], tuple[Refit, Fitted]]]:
         parts = {("functionals", 1): cluster.put(make_part())}
         configs = {"svm": SVM, "mlp": MLP, "mlp-published": BROKEN, evaluation.MAJORITY: {}}
         refits = [refit(system, config, seed) for seed in (1, 2) for system, config in configs.items()]
-        yield {(r.system, r.seed): (r, f) for r, f in evaluation.fit_all(refits, parts, {}, "d1")}
+        models = evaluation.same_models(refits)
+        yield {(r.system, r.seed): (r, f) for r, f in evaluation.fit_all(models, parts, {}, "d1")}
 
 
 @pytest.mark.slow
@@ -106,7 +108,8 @@ def test_every_fit_and_prediction_gets_what_its_own_system_needs(
         for system, config in {"svm": SVM, "mlp": MLP}.items()
     ]
     part = make_part()
-    done = list(evaluation.fit_all(refits, {("functionals", 1): cluster.put(part)}, {}, "d1"))
+    parts = {("functionals", 1): cluster.put(part)}
+    done = list(evaluation.fit_all(evaluation.same_models(refits), parts, {}, "d1"))
     opened = evaluation.open_test(
         FOLD, done, lambda features, ids: part.x[:3], np.arange(3), ("s9",) * 3, evaluation.priors(part)
     )
