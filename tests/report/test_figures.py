@@ -1,6 +1,7 @@
 """The figures: pure, the same bytes each time, readable in one column, with their rows and their words."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -172,6 +173,31 @@ def test_forest_steps_are_trees_and_curves_are_of_the_selected(known, drawn):
     assert [r["trees"] for r in rows if r["fold"] == 1] == [size * k / 4 for k in range(1, 5)]
     kinds = {(r["kind"], r["fold"]) for r in drawn["curves-mlp"].rows}
     assert kinds == {(k, f) for k in ("selected trial", "refit, mean over seeds") for f in (1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("rates", "scale"), [((9e-4, 7e-4), "linear"), ((1e-3, 1e-3), "linear"), ((1e-3, 1e-5), "log")]
+)
+def test_learning_rates_are_written_as_numbers_over_any_span(known, rates, scale):
+    few = [
+        replace(s, steps=[{**row, "lr": str(rates[int(row["step"]) % 2])} for row in s.steps])
+        for s in known.searches["mlp"]
+    ]
+    axes = searches.curves("mlp", few, ()).figure.axes[2]
+    low, high = axes.get_ylim()
+    shown = [t.get_text() for t in axes.get_yticklabels(which="both") if low <= t.get_position()[1] <= high]
+    assert axes.get_yscale() == scale
+    assert len({float(text.replace("−", "-")) for text in shown if text}) >= 2  # no markup
+
+
+def test_of_few_different_fractions_three_digits_are_written(known):
+    few = [
+        replace(s, trials=[{**t, "param.lr": ("0.00126260971", "12", "0.18713444226813133")[k % 3]}
+                           for k, t in enumerate(s.trials)])
+        for s in known.searches["mlp"]
+    ]  # fmt: skip
+    texts = {text.get_text() for text in searches.parallel("mlp", few).figure.axes[0].texts}
+    assert {"0.00126", "12", "0.187"} <= texts
 
 
 def test_what_a_bundle_lacks_is_left_out(tmp_path):

@@ -111,8 +111,7 @@ def curves(
                     )  # fmt: skip
             axes.set_ylabel(label)
             axes.grid(axis="y", color="#dddddd", linewidth=0.5)
-        panels[2].set_yscale("log")
-        panels[2].yaxis.set_major_formatter("{x:g}")
+        _rate_axis(panels[2], [row["lr"] for row in rows if row["lr"]])
         panels[2].set_xlabel("step (an epoch)")
         style.legend(figure, panels[1])
     ends = [r["score"] for r in rows if r["last"] and r["score"] is not None]
@@ -124,6 +123,14 @@ def curves(
     columns = ("kind", "fold", "step", "score", "loss", "lr")
     data = [{column: row[column] for column in columns} for row in rows]
     return Drawing(f"curves-{system}", f"Learning curves of {system}", alt, data, figure)
+
+
+def _rate_axis(axes: Any, rates: Sequence[float]) -> None:
+    """Make the axis of learning rates logarithmic where they span a decade: a shorter one has one tick."""
+    if rates and max(rates) >= 10 * min(rates):
+        axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:.3g}")
+    axes.yaxis.set_minor_formatter("")
 
 
 def _selected_steps(searches: Sequence[Search]) -> Iterator[dict[str, Any]]:
@@ -278,24 +285,28 @@ def _axis(cells: Sequence[str], log: bool) -> tuple[np.ndarray, list[tuple[float
     numbers = [_number(cell) for cell in cells]
     given = np.array([n for n, cell in zip(numbers, cells, strict=True) if cell], dtype=object)
     unset = "" in cells
-    start = 0.12 if unset else 0.0  # `not set` lies apart, at 0
+    start = 0.27 if unset else 0.0  # `not set` lies apart, at 0, and has room for its name
     if len(given) and all(n is not None for n in given) and len(set(given)) > 4:
         scale = np.log if log and min(given) > 0 else np.asarray
         low, high = (float(scale(np.float64(f(given)))) for f in (min, max))
         spread = (high - low) or 1.0
         x = [0.0 if n is None else start + (1 - start) * (float(scale(np.float64(n))) - low) / spread
              for n in numbers]  # fmt: skip
-        marks = [(start if start else 0.0, f"{min(given):.3g}"), (1.0, f"{max(given):.3g}")]
-        if start:
-            marks[0] = (0.27, marks[0][1])  # beside `not set`
+        marks = [(start, f"{min(given):.3g}"), (1.0, f"{max(given):.3g}")]
     else:
         order = {cell: (_number(cell) is None, _number(cell) or 0, cell) for cell in cells if cell}
         kinds = sorted(order, key=lambda cell: order[cell])
         step = (1 - start) / max(1, len(kinds) - 1)
         places = {kind: (start + k * step if len(kinds) > 1 else 0.5) for k, kind in enumerate(kinds)}
         x = [places.get(cell, 0.0) for cell in cells]
-        marks = [(min(1.0, round(place, 9)), kind) for kind, place in places.items()]
+        marks = [(min(1.0, round(place, 9)), _brief(kind)) for kind, place in places.items()]
     return np.array(x), [*([(0.0, "not set")] if unset else []), *marks]
+
+
+def _brief(cell: str) -> str:
+    """Return a cell as an axis has room for it: of a fraction, three digits."""
+    number = None if cell.lstrip("-").isdecimal() else _number(cell)
+    return cell if number is None else f"{number:.3g}"
 
 
 def _number(cell: str) -> float | None:
