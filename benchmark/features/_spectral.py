@@ -82,7 +82,8 @@ def pitch(samples: np.ndarray, inside: slice = slice(None)) -> tuple[np.ndarray,
     lags = np.arange(first, last + 1)
     before, height, after = (correlation[:, first + k : last + 1 + k] for k in (-1, 0, 1))
     cost = np.float32(OCTAVE_COST) * np.log2(lags).astype(np.float32)
-    strength = np.where((height >= before) & (height >= after), height - cost, -1)
+    no_peak = -1 - 1e-6 * lags[::-1].astype(np.float32)  # no two alike: nothing is left to the CPU's sort
+    strength = np.where((height >= before) & (height >= after), height - cost, no_peak)
     best_TK = np.argpartition(strength, -CANDIDATES, axis=1)[:, -CANDIDATES:]
     strength_TK = np.take_along_axis(strength, best_TK, 1)
     octave_TK = np.log2(RATE / lags[best_TK])

@@ -1,5 +1,9 @@
 """Functionals against librosa, against signals whose answers are known, and what they must not depend on."""
 
+import os
+import subprocess
+import sys
+
 import librosa
 import numpy as np
 import pytest
@@ -88,6 +92,23 @@ def test_noise_is_not_voiced_and_a_tone_is():
     assert hum["jitter_p95"] < 0.1
 
 
+def test_pitch_is_the_same_on_every_cpu():
+    code = (
+        "import numpy as np; from benchmark.features import _spectral as s; x = np.zeros(32000, np.float32);"
+        "n = np.random.default_rng(0).normal(size=8000).astype(np.float32); wide = np.ones(90) / 90;"
+        "x[8000:16000] = .1 * np.sin(np.arange(8000) / 12); x[20000:28000] = np.convolve(n, wide, 'same');"
+        "print(*(np.round(v, 2).tolist() for v in s.pitch(x)))"
+    )
+    heard = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True,
+            env=os.environ | {"NPY_DISABLE_CPU_FEATURES": disabled},
+        ).stdout
+        for disabled in ("", "AVX512_SKX X86_V4", "AVX2 X86_V3 AVX512_SKX X86_V4")  # NumPy sorts by them
+    }  # fmt: skip
+    assert len(heard) == 1
+
+
 def test_silence_at_the_ends_does_not_count():
     voice = np.concatenate([tone(120.0, 0.5), tone(180.0, 0.5)])
     padded = np.concatenate([noise(0.7, 1, 1e-5), voice, noise(1.3, 2, 1e-5)])
@@ -154,6 +175,6 @@ def test_the_digest_covers_settings(monkeypatch, setting):
 def test_columns_are_stable():
     """Trained models and stored tables name them: a change needs a new VERSION."""
     columns = functionals.columns()
-    assert (functionals.VERSION, len(columns)) == (3, 759)
+    assert (functionals.VERSION, len(columns)) == (4, 759)
     assert columns[0] == "level_mean"
     assert columns[-1] == "modulation_20_32hz_7"
