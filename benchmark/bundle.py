@@ -131,15 +131,23 @@ def _read_run(folder: Path, number: Mapping[str, int]) -> Run:
             **{key: result[key] for key in IDENTITY},
             ids=tuple(columns["utterance_id"]),
             speakers=tuple(columns["speaker"]),
-            truth=np.array([number[label] for label in columns["label"]], dtype=np.int64),
-            predicted=np.array([number[label] for label in columns["predicted"]], dtype=np.int64),
+            truth=_classes(columns, "label", number),
+            predicted=_classes(columns, "predicted", number),
             probabilities=np.array(
                 [[cell or "nan" for cell in columns[f"p_{c}"]] for c in number], dtype=np.float64
             ).T.copy(),
         )
     except (KeyError, ValueError) as error:
-        rule = f"predictions.csv or result.json is not as written: {error!r}"
+        told = error if isinstance(error, ValueError) else repr(error)
+        rule = f"predictions.csv or result.json is not as written: {told}"
         raise SerbenchError(f"{folder}: {rule}") from error
+
+
+def _classes(columns: Mapping[str, Sequence[str]], name: str, number: Mapping[str, int]) -> np.ndarray:
+    for id_, label in zip(columns["utterance_id"], columns[name], strict=True):
+        if label not in number:
+            raise ValueError(f"{id_}: {name} is {label!r}, no class of corpus.json")
+    return np.array([number[label] for label in columns[name]], dtype=np.int64)
 
 
 def read_external(bundle: Path) -> dict[str, dict[str, Any]]:

@@ -50,7 +50,7 @@ def text(folder: Path) -> str:
         "Pretraining": _list(_pretraining(found)),
         "Compute": _list(_compute(folder, rows["rows"])),
         "What stands where": _places(folder),
-        "Again": _again(study["name"]),
+        "Again": _again(folder, study),
         "Cite": f"This bundle and its corpus:\n\n```bibtex\n{page.bibtex(corpus, study)}```",
     }
     told = (f"## {title}\n\n{part}" if title else part for title, part in parts.items() if part)
@@ -232,10 +232,15 @@ def _places(folder: Path) -> str:
     )
 
 
-def _again(name: str) -> str:
-    return (
-        "From the project's folder:\n\n"
-        f"    (cd results/{name} && sha256sum -c SHA256SUMS)    # nothing was changed\n"
-        f"    serbench verify results/{name}    # every number follows from the predictions\n"
-        f"    serbench run results/{name}/study.yaml --root CORPUS --name {name}-again    # again"
-    )
+def _again(folder: Path, study: Mapping[str, Any]) -> str:
+    name, commit = study["name"], read_json(folder / "environment.json")["commit"].removesuffix("-modified")
+    commands = [
+        f"(cd results/{name} && sha256sum -c SHA256SUMS)    # nothing was changed",
+        f"serbench verify results/{name}    # every number follows from the predictions",
+        *(f"serbench fetch {weights}" for weights in sorted(study.get("digests", {}).get("weights", {}))),
+        f"serbench run results/{name}/study.yaml --root CORPUS --name {name}-again    # again",
+    ]
+    if commit != "unknown":
+        own = f"git checkout {commit} -- benchmark search_spaces    # what ran it: other code may differ"
+        commands.insert(2, own)
+    return "From the project's folder:\n\n" + "\n".join(f"    {command}" for command in commands)

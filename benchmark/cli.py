@@ -213,7 +213,7 @@ def run_fetch(args: argparse.Namespace) -> dict[str, Any]:
     if not args.json:
         print(path)
         for algorithm, found in told.items():
-            print(f"{algorithm}:{found}", file=sys.stderr)
+            print(f"{algorithm}:{found}{fetch.unchecked(args.name, args.source)}", file=sys.stderr)
     return {"name": args.name, "path": str(path), **told}
 
 
@@ -380,10 +380,13 @@ def run_verify(args: argparse.Namespace) -> dict[str, Any]:
 
 def run_predict(args: argparse.Namespace) -> dict[str, Any]:
     """Label new clips; exit status 1 where one can't be used."""
-    from benchmark.predict import predict
+    from benchmark.predict import other_code, predict
     from benchmark.report import formats
 
     rows = predict(args.bundle, args.family, args.files, _cache(args))
+    if trained_by := other_code(args.bundle):
+        told = "its models were trained by other code than this, which may read them otherwise"
+        print(f"serbench: {args.bundle}: {told}; commit: {trained_by}", file=sys.stderr)
     if not args.json:
         shares = [name for name in dict.fromkeys(key for row in rows for key in row) if name.startswith("p_")]
         cells = [
@@ -394,7 +397,7 @@ def run_predict(args: argparse.Namespace) -> dict[str, Any]:
             ]
             for row in rows
         ]
-        print(formats.text(["file", "predicted", *(name[2:] for name in shares), ""], cells))
+        print(formats.text(["file", "predicted", *(name[2:] for name in shares), "note"], cells))
     args.status = int(any("error" in row for row in rows))
     return {"bundle": str(args.bundle), "family": args.family, "clips": rows}
 

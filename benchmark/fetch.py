@@ -129,6 +129,13 @@ def command(name: str) -> str:
     return f"serbench fetch {name}"
 
 
+def unchecked(name: str, source: Path | None) -> str:
+    """Return what a user must know of weights that were held to no hash, "" where the hub sent one."""
+    if source is None and entry_of(name).url.startswith(HUB.partition("{")[0]):
+        return ""
+    return ", recorded in each study that takes them; no published hash to hold them to"
+
+
 def _fetch_weights(name: str, cache_folder: Path, source: Path | None) -> Path:
     from benchmark.networks.weights import read_weights
 
@@ -229,7 +236,10 @@ def fetch(name: str, cache_folder: Path, source: Path | None = None) -> Path:
         SerbenchError: no connection, wrong hash, an archive that is damaged or unsafe, or no room on the
             disk; nothing enters the cache.
     """
-    if name.startswith(TIMM) or registry.closest(name, (*KNOWN, *WEIGHTS), "thing to fetch") in WEIGHTS:
+    if (
+        name.startswith(TIMM)
+        or registry.closest(name, (*KNOWN, *WEIGHTS, f"{TIMM}MODEL.TAG"), "thing to fetch") in WEIGHTS
+    ):
         return _fetch_weights(name, cache_folder, source)
     entry = KNOWN[name]
     target = cache_folder / "corpora" / name

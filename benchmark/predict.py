@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import audio, bundle, prepare, registry, space
+from benchmark import audio, bundle, environment, prepare, registry, space
 from benchmark.files import read_json
 from benchmark.schema import SerbenchError, of_system
 from benchmark.scores import PUBLISHED
@@ -34,9 +34,10 @@ def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path
         cache_folder: of models and pretrained weights.
 
     Raises:
-        UsageError: no such system. SerbenchError: its models are not on this machine, or were trained on
-            features that this version or these weights don't make.
+        UsageError: no bundle, or no such system. SerbenchError: its models are not on this machine, or were
+            trained on features that this version or these weights don't make.
     """
+    bundle.require(folder)
     study, classes = bundle.read_study(folder), read_json(folder / "corpus.json")["classes"]
     variants = [name for name in study["systems"] if system in (of_system(name)[0], f"{name}@none")]
     if system not in study["systems"] and len(variants) == 1:
@@ -48,10 +49,11 @@ def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path
     places = (folder / "models", folder / "models" / trained, cache_folder / "models" / trained)
     stored = [path for place in places for path in sorted(place.glob(f"runs/{system}/fold-*/seed-*"))]
     if not stored:
-        again = f"serbench run {folder / 'study.yaml'} --name {study['name']}-again"
+        again = f"serbench run {folder / 'study.yaml'} --root CORPUS --name {study['name']}-again"
         ended = bundle.is_sealed(folder)
         cure = f"run it again: {again}" if ended else "its study has not ended: go on with --resume"
-        where = f"{folder} holds no models, they lie where its study ran: {places[-1]} has none of {system}"
+        where = f"{folder} holds no models of {system}, nor does this machine's cache, {places[-1]}"
+        where += ": they lie in the cache of the machine where its study ran"
         raise SerbenchError(f"{where}; {cure}")
     trained_on = study["digests"]["features"][found.features]
     if prepare.feature_digest(found.features, cache_folder) != trained_on:
@@ -77,6 +79,12 @@ def predict(folder: Path, system: str, clips: Sequence[Path], cache_folder: Path
             row["predicted"] = classes[int(shares.argmax())]
             row |= {f"p_{label}": float(f"{p:.6g}") for label, p in zip(classes, shares, strict=True)}
     return rows
+
+
+def other_code(folder: Path) -> str:
+    """Return the commit whose code trained a bundle's models, "" where the code here is the same."""
+    made = read_json(folder / "environment.json")
+    return "" if made["code_digest"] == environment.code_digest() else str(made["commit"])
 
 
 def _features(clip: audio.Decoded, name: str, cache_folder: Path) -> np.ndarray:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 PLAIN_EVERY = 15.0  # seconds between two plain lines
+QUIET = 60.0  # seconds after which a line tells of steps where no trial has ended
 
 
 class StudyProgress:
@@ -23,7 +24,7 @@ class StudyProgress:
         for event in past:
             self._count(event)
         self._begun, self._first = monotonic(), self.done
-        self._next_line = 0.0
+        self._steps, self._shown = 0, monotonic() - PLAIN_EVERY
         console = Console(stderr=True)
         self._live: Progress | None = None
         if console.is_terminal:
@@ -38,13 +39,16 @@ class StudyProgress:
         """Take in a journal event and show it, at once in a terminal, now and then elsewhere."""
         before = self.done
         self._count(event)
-        if self.done == before:
-            return
+        ended = self.done > before
+        self._steps = 0 if ended else self._steps + (event["event"] == "step")
         if self._live:
             self._live.update(self._task, completed=self.done, description=self.text())
-        elif monotonic() >= self._next_line or self.done == self.total:
-            self._next_line = monotonic() + PLAIN_EVERY
-            print(f"{self.done}/{self.total} {self.text()}{self.left()}", file=sys.stderr, flush=True)
+        elif monotonic() >= self._shown + (PLAIN_EVERY if ended else QUIET) or (
+            ended and self.done == self.total
+        ):
+            self._shown = monotonic()
+            since = f", {self._steps} steps since" if self._steps else ""
+            print(f"{self.done}/{self.total} {self.text()}{since}{self.left()}", file=sys.stderr, flush=True)
 
     def _count(self, event: Mapping[str, Any]) -> None:
         self.done += event["event"] in ("trial_ended", "refit")

@@ -70,7 +70,7 @@ class Tables:
     pairwise: list[
         Row
     ]  # ranked and external, no two searches of one system: effect = UAR of system_a − system_b
-    ablation: list[Row]  # pretrained − scratch of each family, searched and at one published recipe
+    ablation: list[Row]  # pretrained − scratch of each family, searched and with the same recipe
     interval: Row  # method, level, resamples, seed, speakers, reason (why intervals are empty, or "")
 
 
@@ -294,7 +294,7 @@ def _ablation(
     same_network: Callable[[str, str], bool],
     compare: Callable[[Sequence[str]], list[Row]],
 ) -> list[Row]:
-    """Compare each pretrained network with itself from random: as searched, and at one published recipe."""
+    """Compare each pretrained network with itself from random: as searched, and with one recipe for both."""
     out: list[Row] = []
     for system in order:
         name = system.removesuffix(PUBLISHED)
@@ -305,7 +305,7 @@ def _ablation(
             continue
         if same_network(name, own):
             (pair,) = compare([system, scratch])
-            comparison = "searched" if system == name else "published recipe"
+            comparison = "searched" if system == name else "same recipe"
             row = {"family": family, "comparison": comparison, "system": system, "scratch": scratch}
             out.append(row | {key: pair[key] for key in ABLATION_COLUMNS[4:]})
     return sorted(out, key=lambda row: (row["family"], row["comparison"] != "searched", row["system"]))

@@ -184,7 +184,9 @@ def at_hand(
         if missing:
             skipped[system] = f"its weights are not here: {fetch.command(missing[0])}"
         elif found.resources["gpus"] >= 1 and not gpu:
-            skipped[system] = "it needs a GPU; a smaller network for a CPU: benchmark/studies/deep.yaml"
+            skipped[system] = (
+                "its trials take hours without a GPU; a smaller network: benchmark/studies/deep.yaml"
+            )
         else:
             have.append(system)
     return tuple(have), skipped

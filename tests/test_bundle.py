@@ -135,6 +135,15 @@ def test_a_wrong_label_and_impossible_probabilities_are_named(made):
     assert any(f"{rows[1]['utterance_id']}: probabilities must" in p for p in problems)
 
 
+def test_a_label_that_is_no_class_is_named_with_its_clip(made):
+    file = bundle.run_folder(made, "mlp", 1, 1) / "predictions.csv"
+    rows = files.read_csv(file)
+    rows[1]["predicted"] = "bored"
+    files.write_csv(file, list(rows[0]), rows)
+    told = f"{rows[1]['utterance_id']}: predicted is 'bored', no class of corpus.json"
+    assert any(told in problem for problem in leaderboard.verify(made))
+
+
 def test_added_and_missing_files_are_named(made):
     (made / "extra.txt").write_text("x")
     (made / "audit.json").unlink()

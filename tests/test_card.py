@@ -37,6 +37,10 @@ def test_the_card_says_what_was_asked_with_what_and_how_to_do_it_again(made):
     assert f"Random searches beside: {2 * 8 * 18 / 3600:.2f} CPU hours" in compute
     assert "note = {bundle made}" in section(text, "Cite") and "howpublished = {Nobody 2024}" in text
     assert "serbench verify results/made " in section(text, "Again")
+    assert "git checkout" not in text  # of a commit that nobody knows
+    environment = files.read_json(made / "environment.json") | {"commit": "0a1b-modified"}
+    files.write_json(made / "environment.json", environment)
+    assert "git checkout 0a1b -- benchmark search_spaces " in section(card.text(made), "Again")
 
 
 def test_limits_name_first_what_was_not_run(made):

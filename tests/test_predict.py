@@ -9,8 +9,9 @@ import soundfile
 import yaml
 from helpers import make_bundle
 
-from benchmark import bundle, registry, space
+from benchmark import bundle, environment, registry, space
 from benchmark.cli import main
+from benchmark.files import read_json, write_json
 from benchmark.predict import predict
 from benchmark.schema import SerbenchError, UsageError
 from benchmark.sequences import Sequences
@@ -62,9 +63,9 @@ def test_clips_of_any_length_and_rate_are_labelled_and_bad_ones_named(made, tmp_
     assert told[2]["error"].startswith("not_audio")
     assert main(arguments) == 1
     header, _, *lines = (line.split() for line in capsys.readouterr().out.splitlines())
-    assert header == ["file", "predicted", "angry", "calm", "sad"]
+    assert header == ["file", "predicted", "angry", "calm", "sad", "note"]
     for line, row in zip(lines[:2], told, strict=False):
-        shares = [f"{row['p_' + label]:.3f}" for label in header[2:]]
+        shares = [f"{row['p_' + label]:.3f}" for label in header[2:-1]]
         assert line == [row["file"], row["predicted"], *shares, *row["note"].split()]
     assert lines[2][:3] == [files[2], "error", "not_audio:"]
 
@@ -103,6 +104,16 @@ def test_features_of_another_version_are_refused(made, tmp_path, monkeypatch):
         predict(made, "svm", [tone(tmp_path / "a.wav", 1, 16000)], tmp_path / "cache")
 
 
+def test_models_of_other_code_are_told(made, tmp_path, capsys):
+    clip = tone(tmp_path / "a.wav", 1, 16000)
+    arguments = ["predict", str(made), "--family", "svm", "--cache", str(tmp_path / "cache"), str(clip)]
+    assert main(arguments) == 0
+    assert capsys.readouterr().err.count("trained by other code than this") == 1
+    made_by = read_json(made / "environment.json") | {"code_digest": environment.code_digest()}
+    write_json(made / "environment.json", made_by)
+    assert main(arguments) == 0 and capsys.readouterr().err == ""
+
+
 def test_a_family_that_the_bundle_has_once_needs_no_pretraining_in_its_name(made, tmp_path):
     study = yaml.safe_load((made / "study.yaml").read_text())
     study |= {"systems": ["svm@none"], "spaces": {"svm@none": study["spaces"]["svm"]}}
@@ -122,5 +133,5 @@ def test_a_family_that_the_bundle_has_once_needs_no_pretraining_in_its_name(made
 def test_no_models_and_no_such_system(made, tmp_path):
     with pytest.raises(UsageError, match="unknown system of this bundle 'swm': did you mean 'svm'"):
         predict(made, "swm", [], tmp_path / "cache")
-    with pytest.raises(SerbenchError, match=r"holds no models.*serbench run .*study\.yaml"):
+    with pytest.raises(SerbenchError, match=r"holds no models of svm.*serbench run .*study\.yaml"):
         predict(made, "svm", [], tmp_path / "elsewhere")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,13 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
             f"{path}: a file of weights must end in one of {known}, but ends in {path.suffix!r}"
         )
     try:
-        held: Any = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's, of a file that is refused below
+            held: Any = (
+                load_file(path)
+                if path.suffix == ".safetensors"
+                else torch.load(path, map_location="cpu", weights_only=True)
+            )
     except pickle.UnpicklingError:
         raise SerbenchError(
             f"{path}: a file of weights must hold arrays alone, but this one is damaged or holds code, which "

@@ -55,6 +55,14 @@ def table(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     return header, cells
 
 
+def sheet(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+    """Return header and cells with a column more where something was not run: the command that runs it."""
+    header, cells = table(rows)
+    if not any(row["command"] for row in rows):
+        return header, cells
+    return [*header, "Command"], [[*line, row["command"]] for line, row in zip(cells, rows, strict=True)]
+
+
 def commands(rows: Sequence[Row], quote: str = "") -> list[str]:
     """Return a line for each pretraining that was not run, with the command that runs it."""
     missing = (row for row in rows if row["comparison"] == NOT_RUN)

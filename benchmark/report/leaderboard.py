@@ -109,8 +109,7 @@ def _sheets(known: Evidence, texts: Mapping[str, str], note: str) -> list[Sheet]
         sheets.append(Sheet("published", "Published numbers", note, *_published(tables.leaderboard, others)))
     if "ablation.csv" in texts:
         rows = ablation.read(texts["ablation.csv"])
-        note = " ".join((ablation.ABOUT, *ablation.commands(rows)))
-        sheets.append(Sheet("ablation", "What pretraining is worth", note, *ablation.table(rows)))
+        sheets.append(Sheet("ablation", "What pretraining is worth", ablation.ABOUT, *ablation.sheet(rows)))
     if rows := validation.read(texts["validation.csv"]):
         sheets.append(Sheet("validation", "Validation", *validation.table(rows), folded=True))
     found = reference.rows(known.corpus["name"], known.splits["protocol"], tables.per_class)
@@ -249,8 +248,11 @@ def _of_published(folder: Path) -> str:
     spaces = bundle.read_spaces(folder)
     rows = ", ".join(f"{s}{scores.PUBLISHED}" for s in spaces if is_first(s) and spaces[s].unpublished)
     study = f"the reference study ({reference.STUDY})"
-    if any(is_first(system) and not found.unpublished for system, found in spaces.items()):
-        theirs = f"Rows …{scores.PUBLISHED}: the configuration of {study}."
+    of_theirs = ", ".join(
+        f"{s}{scores.PUBLISHED}" for s in spaces if is_first(s) and not spaces[s].unpublished
+    )
+    if of_theirs:
+        theirs = f"{of_theirs}: the configuration of {study}."
         return f"{theirs} {rows}: it has no such system; usual defaults or ours." if rows else theirs
     return f"{rows}: {study} has no such system; usual defaults or ours." if rows else ""
 
@@ -379,6 +381,12 @@ def pairs_of(pairs: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     return header, cells
 
 
+def _hours(seconds: float) -> str:
+    """Two decimals; of less than those can show, the first digit that is not 0."""
+    hours = seconds / 3600
+    return f"{hours:.2f}" if hours >= 0.005 or not hours else f"{hours:.1g}"
+
+
 def table_of(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Return header and cells of the leaderboard; a terminal shows all but what a search cost."""
     header = ["#", "System", "Ties", *(f"{METRICS[name].title} %" for name in _SHOWN), *_COSTS]
@@ -389,7 +397,7 @@ def table_of(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
             plain(row.get("trials")),
             "" if _external(row) else plain((row.get("failed_trials") or 0) + (row.get("failed_runs") or 0)),
             plain(row.get("parameters")),
-            "" if row.get("search_seconds") is None else f"{row['search_seconds'] / 3600:.2f}",
+            "" if row.get("search_seconds") is None else _hours(row["search_seconds"]),
         ]
         for row in rows
     ]

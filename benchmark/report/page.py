@@ -290,7 +290,13 @@ def _trial(search: Search, kind: str, trial: Mapping[str, str], best: str) -> li
 
 def _digits(cell: str) -> str:
     try:
-        return cell if cell.lstrip("-").isdigit() else f"{float(cell):.3g}"
+        return (
+            cell
+            if cell.lstrip("-").isdigit()
+            else f"{float(cell):.0f}"
+            if abs(float(cell)) >= 1000
+            else f"{float(cell):.3g}"
+        )
     except ValueError:
         return cell
 

@@ -7,8 +7,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
+
 from benchmark.cores import THREADS
 
+SETTLE = 5  # seconds
+BUSY = 10  # percent of all cores
 BENCHES = (
     "bench_features",
     "bench_forest",
@@ -42,7 +46,7 @@ of the process, imports and the networks of all its runs counted.
 
 - date: {date}; commit: `{commit}`
 - machine: {cpu}, {cores} cores, {memory} GiB
-- load average before the first run: {load:.1f}; niceness: {nice}{busy}
+- others' use of its cores in the {settle} s before the first run: {load:.0f} %; niceness: {nice}{busy}
 - {versions}
 """
 
@@ -50,7 +54,7 @@ of the process, imports and the networks of all its runs counted.
 def main() -> None:
     os.environ.update(dict.fromkeys(THREADS, "1"))  # before numpy is imported
     sys.path.append(str(Path(__file__).parents[1]))  # of the helpers that make a bundle
-    load = os.getloadavg()[0]
+    load = psutil.cpu_percent(interval=SETTLE)
     _bench, environment = importlib.import_module("_bench"), importlib.import_module("benchmark.environment")
     rows = [_bench.HEADER]
     for name in BENCHES:
@@ -72,8 +76,9 @@ def main() -> None:
         fold=importlib.import_module("bench_networks").FOLD,
         epochs="\n".join(importlib.import_module("bench_networks").EPOCHS),
         load=load,
+        settle=SETTLE,
         nice=os.nice(0),
-        busy="" if load < cores / 2 else ": **a busy machine**: rates are too low, ratios rough",
+        busy="" if load < BUSY else ": **a busy machine**: rates are too low, ratios rough",
         versions=", ".join(f"{package} {number}" for package, number in versions.items() if number),
     )
     Path(__file__).with_name("README.md").write_text(text, encoding="utf-8")

@@ -124,3 +124,12 @@ def test_validation_is_empty_where_a_fold_has_no_baseline_or_no_complete_trial(t
     assert row["trials"] == "6" and row["random_trials"] == row["random_failed"] == ""
     told = (folder / "validation.md").read_text()
     assert "andom" not in told and "| System | Search % | Published % | Search:" in told
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(None, ""), (0, "0.00"), (15, "0.004"), (19, "0.01"), (9000, "2.50")]
+)
+def test_a_short_search_did_not_take_no_time(tmp_path, seconds, told):
+    row = {**leaderboard.read(make_bundle(tmp_path))[0], "search_seconds": seconds}
+    header, (cells,) = leaderboard.table_of([row])
+    assert cells[header.index("Search h")] == told

@@ -107,7 +107,7 @@ def curves(
                     axes.plot(
                         [r["step"] for r in own], [r[key] for r in own], color=tone, alpha=0.75,
                         linestyle="-" if kind == "selected trial" else "--", linewidth=0.8,
-                        label=None if number else kind,
+                        marker="" if len(own) > 1 else ".", label=None if number else kind,
                     )  # fmt: skip
             axes.set_ylabel(label)
             axes.grid(axis="y", color="#dddddd", linewidth=0.5)
