@@ -31,7 +31,7 @@ def files(folder: Path, rows: Sequence[Row], about: str, name: str) -> dict[str,
     if not rows:
         return {}
     header, cells = table(rows)
-    told = "".join(f"\n{line}\n" for line in commands(rows, "`"))
+    told = "".join(f"\n{line}\n" for line in _commands(rows))
     return {
         "ablation.csv": csv_text(COLUMNS, rows),
         "ablation.md": formats.markdown(header, cells, f"{ABOUT} {about}") + told,
@@ -63,10 +63,10 @@ def sheet(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     return [*header, "Command"], [[*line, row["command"]] for line, row in zip(cells, rows, strict=True)]
 
 
-def commands(rows: Sequence[Row], quote: str = "") -> list[str]:
+def _commands(rows: Sequence[Row]) -> list[str]:
     """Return a line for each pretraining that was not run, with the command that runs it."""
     missing = (row for row in rows if row["comparison"] == NOT_RUN)
-    return [f"{row['system']}, {NOT_RUN}: {quote}{row['command']}{quote}" for row in missing]
+    return [f"{row['system']}, {NOT_RUN}: `{row['command']}`" for row in missing]
 
 
 def _missing(folder: Path, rows: Sequence[Row]) -> list[dict[str, Any]]:
