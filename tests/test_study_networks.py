@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +54,18 @@ def test_a_network_is_searched_with_and_without_its_weights_and_labels_new_clips
     assert start["cnn@audioset"] != start["cnn@none"]  # the same clips and random numbers, other weights
     told = {row["comparison"]: row for row in files.read_csv(bundle / "ablation.csv")}
     assert told["searched"]["system"] == "cnn@audioset" and told["searched"]["scratch"] == "cnn@none"
+    repeated = subprocess.run(
+        [
+            *(sys.executable, studies.REPOSITORY / "tests/peers/repeat.py", bundle, corpus_csv.parent),
+            *(os.environ["SERBENCH_CACHE"], *(f"{system}/fold-1/seed-1" for system in systems)),
+        ],
+        env=os.environ | {"PYTHONPATH": str(clone), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+        check=True,
+    ).stdout  # fmt: skip
+    for line in repeated.splitlines():
+        found = re.fullmatch(r"\S+: probabilities differ by (\S+) at most, 0 of \d+ labels", line)
+        assert found and float(found[1]) < 1e-5, line  # six digits are stored
+    assert len(repeated.splitlines()) == len(systems)
     clip = tmp_path / "short.wav"
     soundfile.write(clip, 0.1 * np.sin(np.arange(2400)), 8000)
     for system in systems:

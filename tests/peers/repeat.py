@@ -36,7 +36,8 @@ def repeat(folder, root, cache, run):
     study, classes = bundle.read_study(folder), read_json(folder / "corpus.json")["classes"]
     result = read_json(folder / "runs" / run / "result.json")
     system, number, seed = result["system"], result["fold"], result["seed"]
-    known = space.parse(study["spaces"][system.removesuffix(PUBLISHED)], system)
+    searched = system.removesuffix(PUBLISHED)
+    known = space.parse(study["spaces"][searched], system).of(searched)
     fold = next(f for f in read_json(folder / "splits.json")["folds"] if f["fold"] == number)
     clips = {row["id"]: row for row in read_csv(folder / "manifest.csv")}
     training, test = ([clips[name] for name in fold[side]] for side in ("train", "test"))
