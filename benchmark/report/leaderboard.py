@@ -245,16 +245,17 @@ def files(folder: Path, tables: scores.Tables, runs: Sequence[Run]) -> dict[str,
 
 def _of_published(folder: Path) -> str:
     """Say whose configuration the published rows carry, and which carry nothing that was published."""
-    spaces = bundle.read_spaces(folder)
-    rows = ", ".join(f"{s}{scores.PUBLISHED}" for s in spaces if is_first(s) and spaces[s].unpublished)
-    study = f"the reference study ({reference.STUDY})"
-    of_theirs = ", ".join(
-        f"{s}{scores.PUBLISHED}" for s in spaces if is_first(s) and not spaces[s].unpublished
-    )
-    if of_theirs:
-        theirs = f"{of_theirs}: the configuration of {study}."
-        return f"{theirs} {rows}: it has no such system; usual defaults or ours." if rows else theirs
-    return f"{rows}: {study} has no such system; usual defaults or ours." if rows else ""
+    named: dict[bool, list[str]] = {False: [], True: []}  # unpublished? → rows
+    for system, found in bundle.read_spaces(folder).items():
+        if is_first(system):
+            named[found.unpublished].append(f"{system}{scores.PUBLISHED}")
+    theirs, ours = map(", ".join, named.values())
+    study, rest = f"the reference study ({reference.STUDY})", "has no such system; usual defaults or ours."
+    if theirs and ours:
+        return f"{theirs}: the configuration of {study}. {ours}: it {rest}"
+    if theirs:
+        return f"{theirs}: the configuration of {study}."
+    return f"{ours}: {study} {rest}" if ours else ""
 
 
 def caption(corpus: Row, splits: Row, tables: scores.Tables, *, ties: bool = True) -> str:

@@ -289,16 +289,13 @@ def _trial(search: Search, kind: str, trial: Mapping[str, str], best: str) -> li
 
 
 def _digits(cell: str) -> str:
+    if cell.lstrip("-").isdigit():
+        return cell
     try:
-        return (
-            cell
-            if cell.lstrip("-").isdigit()
-            else f"{float(cell):.0f}"
-            if abs(float(cell)) >= 1000
-            else f"{float(cell):.3g}"
-        )
+        number = float(cell)
     except ValueError:
         return cell
+    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 def _protocol(known: Evidence) -> str:
