@@ -1,23 +1,19 @@
 """Memory of a training on a CPU: a third of an epoch of mn04 went into page faults.
 
-Every batch frees hundreds of MiB and asks for as much again. Huge pages make that cheaper, and so does
-keeping what is free for the next batch. Kept for ever it grew to 7 GiB in 30 epochs, as clips differ in
-length: what is free at the end of an epoch is given back. Only glibc on Linux knows these wishes; elsewhere
-nothing happens.
+Every batch frees hundreds of MiB and asks for as much again: what is free is kept for the next batch, and
+given back when a training begins or ends. Torch's huge pages (THP_MEM_ALLOC_ENABLE) stay off: their alignment
+leaves holes that no later request fits into, so that the heap grew with every epoch (mn04 on whole clips of
+RAVDESS' lengths: to 7 GiB in 30; without them to 2.7 GiB, most of it in two). Only glibc on Linux knows these
+wishes; elsewhere nothing happens.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
 import platform
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 GLIBC = platform.libc_ver()[0] == "glibc"
-
-
-# Huge pages, where Linux gives them: torch reads this when it makes its first tensor.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def keep_freed() -> None:

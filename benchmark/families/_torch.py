@@ -246,6 +246,7 @@ class NetFit(Fit):
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         config, scaler = self.config, None
         if isinstance(self.x, Sequences):
+            memory.give_back()  # what the training before has left
             memory.keep_freed()
             self.data: Rows | Clips = Clips(self.x, self.device)
             columns = self.x.bands
@@ -335,8 +336,6 @@ class NetFit(Fit):
         Raises:
             common.TrialFailed: the loss is not finite, or memory ends at half a batch, too.
         """
-        if isinstance(self.x, Sequences):
-            memory.give_back()  # what the epoch before has left
         net, config, lr, total = self.model.net.train(), self.config, 0.0, torch.zeros((), device=self.device)
         guessed, heard = torch.empty_like(self._y), torch.empty_like(self._y)
         with seeded(self.seed + 1_000_003 * (self.epoch + 1), self.device):

@@ -5,12 +5,14 @@ import weakref
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from pretrained import pretrained
 from toys import CLASSES, problem, published, trained
 
 from benchmark import registry, space
+from benchmark.families import _memory as memory
 from benchmark.families import _torch as loop
 from benchmark.families import cnn
 from benchmark.families._common import TrialFailed
@@ -61,6 +63,29 @@ def test_a_checkpoint_goes_on_with_the_numbers_of_an_unbroken_training(name, tmp
     assert all(math.isfinite(row["loss"]) for row in told)
     unseen = problem(name, 2).x
     assert np.array_equal(second.scores(unseen), unbroken.scores(unseen))
+
+
+@pytest.mark.skipif(not memory.GLIBC or torch.cuda.is_available(), reason="needs glibc, and a CPU's training")
+def test_only_the_first_epoch_asks_the_system_for_memory_and_the_end_gives_it_back():
+    import resource
+
+    def faults() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    y = np.arange(32) % CLASSES
+    x = Sequences.of([*np.random.default_rng(0).normal(size=(32, 256, 128)).astype(np.float16)])
+    config = published("cnn") | {"crop_frames": 256, "batch_size": 16}
+    training = registry.family("cnn").start(config, x, y, classes=CLASSES, seed=1)
+    epochs = [faults()]
+    for _ in range(4):
+        training.step()
+        epochs.append(faults())
+    first, *_, last = np.diff(epochs)
+    assert first > 10_000  # pages of 4 KiB: a batch's activations
+    assert last < first / 10
+    held = psutil.Process().memory_info().rss
+    training.finish()
+    assert psutil.Process().memory_info().rss < held - first * 4096 / 2
 
 
 def test_memory_that_ends_makes_the_transformer_compute_activations_twice(monkeypatch):
