@@ -47,7 +47,8 @@ class StudyProgress:
             ended and self.done == self.total
         ):
             self._shown = monotonic()
-            since = f", {self._steps} steps since" if self._steps else ""
+            steps = "step" if self._steps == 1 else "steps"
+            since = f", {self._steps} {steps} since" if self._steps else ""
             print(f"{self.done}/{self.total} {self.text()}{since}{self.left()}", file=sys.stderr, flush=True)
 
     def _count(self, event: Mapping[str, Any]) -> None:

@@ -19,5 +19,5 @@ def test_a_long_trial_is_heard_of_by_its_steps(monkeypatch, capsys):
         told.append(capsys.readouterr().err.strip())
     assert told == [
         "", "", "0/3 trials and refits, 3 steps since", "", "1/3 trials and refits, best cnn 0.500", "",
-        "2/3 trials and refits, best cnn 0.500, 1 steps since", "3/3 trials and refits, best cnn 0.500",
+        "2/3 trials and refits, best cnn 0.500, 1 step since", "3/3 trials and refits, best cnn 0.500",
     ]  # fmt: skip
