@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from benchmark.report.formats import counted
+
 PLAIN_EVERY = 15.0  # seconds between two plain lines
 QUIET = 60.0  # seconds after which a line tells of steps where no trial has ended
 
@@ -47,8 +49,7 @@ class StudyProgress:
             ended and self.done == self.total
         ):
             self._shown = monotonic()
-            steps = "step" if self._steps == 1 else "steps"
-            since = f", {self._steps} {steps} since" if self._steps else ""
+            since = f", {counted(self._steps, 'step')} since" if self._steps else ""
             print(f"{self.done}/{self.total} {self.text()}{since}{self.left()}", file=sys.stderr, flush=True)
 
     def _count(self, event: Mapping[str, Any]) -> None:

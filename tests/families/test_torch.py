@@ -72,20 +72,23 @@ def test_only_the_first_epoch_asks_the_system_for_memory_and_the_end_gives_it_ba
     def faults() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
+    def resident() -> int:
+        return psutil.Process().memory_info().rss
+
     y = np.arange(32) % CLASSES
     x = Sequences.of([*np.random.default_rng(0).normal(size=(32, 256, 128)).astype(np.float16)])
     config = published("cnn") | {"crop_frames": 256, "batch_size": 16}
     training = registry.family("cnn").start(config, x, y, classes=CLASSES, seed=1)
-    epochs, begin = [faults()], psutil.Process().memory_info().rss
+    epochs, begin = [faults()], resident()
     for _ in range(4):
         training.step()
         epochs.append(faults())
     first, *later = np.diff(epochs)
     assert np.median(later) < first / 10
-    held = psutil.Process().memory_info().rss
+    held = resident()
     assert held > begin + 2**26
     training.finish()
-    assert psutil.Process().memory_info().rss < (begin + held) / 2
+    assert resident() < (begin + held) / 2
 
 
 def test_memory_that_ends_makes_the_transformer_compute_activations_twice(monkeypatch):
